@@ -1,1 +1,19 @@
-//! Operator.
+//! The operator: the only code of this project that talks to a cluster.
+//!
+//! [`cli`] reads the command line, [`run`] starts and ends the parts, [`trust`] keeps certificates and the objects that
+//! carry them, [`health`] and [`metrics`] say how it goes. What reviews are answered with lives in
+//! `mcp-hangar-webhooks`; the types and CRDs in `mcp-hangar-api`.
+
+pub mod cli;
+pub mod context;
+pub mod exit;
+pub mod health;
+pub mod logging;
+pub mod manifests;
+pub mod metrics;
+pub mod output;
+pub mod permissions;
+pub mod retry;
+pub mod run;
+pub mod trust;
+pub mod version;

@@ -5,6 +5,11 @@
 //! a rule that calls the cluster does not compile. What happened is reported through [`observer::Observer`].
 
 pub mod admission;
+pub mod conversion;
+pub mod defaulting;
+pub mod field;
+pub mod json;
+pub mod kind;
 pub mod observer;
 pub mod service;
 pub mod tls;

@@ -1,30 +1,187 @@
-//! Codes.
+//! Every reason to refuse or to warn, once: the webhook's text, the CLI's `explain` and docs/rules.md come from here.
+//!
+//! A code says what kind of mistake it is and why the rule exists, with one rejected and one accepted example that a
+//! test runs. The words about a particular value are built where the rule is ([`super::report`]).
+
+use std::fmt::Write;
+
+use crate::kind::{Kind, Version};
+
+mod table;
+
+pub use table::{CODES, *};
+
+/// What kind of mistake it is; the API server's own words for causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Something is missing.
+    Required,
+    /// The value has the right type and a wrong content.
+    Invalid,
+    /// The value has the wrong type.
+    TypeInvalid,
+    /// None of the values of an enum.
+    NotSupported,
+    /// The value may not be there.
+    Forbidden,
+    /// The value is there twice.
+    Duplicate,
+    /// Too many characters or bytes.
+    TooLong,
+    /// Too many items.
+    TooMany,
+    /// Allowed, with a warning.
+    Warning,
+}
+
+impl Reason {
+    /// `reason` of a cause in a Status.
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::Required => "FieldValueRequired",
+            Self::Invalid | Self::Warning => "FieldValueInvalid",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+        }
+    }
+
+    /// How the message begins.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Required => "Required value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::Forbidden => "Forbidden",
+            Self::Duplicate => "Duplicate value",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+            Self::Warning => "Warning",
+        }
+    }
+}
 
 /// One documented reason to refuse or to warn.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Code {
     /// `HGR101`
     pub id: &'static str,
     /// A short name for it.
     pub title: &'static str,
+    /// What kind of mistake it is.
+    pub reason: Reason,
+    /// Why the rule exists and what it takes, in a few sentences.
+    pub why: &'static str,
+    /// The flag that turns the rule on, where it is off by default.
+    pub flag: Option<&'static str>,
+    /// What it refuses (or warns of), and where it says so.
+    pub rejected: Example,
+    /// What it accepts instead.
+    pub accepted: Example,
 }
 
-/// All codes, in order.
-pub static CODES: &[Code] = &[];
+/// A part of a manifest that shows a rule at work.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Example {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its version.
+    pub version: Version,
+    /// YAML that is merged over a minimal valid object of that kind.
+    pub yaml: &'static str,
+    /// The fields that are blamed.
+    pub fields: &'static [&'static str],
+}
 
 /// Finds a code by its id, whatever the case.
 pub fn find(id: &str) -> Option<&'static Code> {
-    CODES.iter().find(|code| code.id.eq_ignore_ascii_case(id))
+    CODES.iter().copied().find(|code| code.id.eq_ignore_ascii_case(id))
 }
 
 impl Code {
+    /// Whether it refuses, rather than warns.
+    pub fn is_error(&self) -> bool {
+        self.reason != Reason::Warning
+    }
+
+    /// What stands beside the title.
+    fn nature(&self) -> &'static str {
+        if self.is_error() { self.reason.text() } else { "Warning" }
+    }
+
     /// The text that `explain` prints.
     pub fn explain(&self) -> String {
-        String::new()
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}: {} ({})\n\n{}\n", self.id, self.title, self.nature(), wrapped(self.why));
+        if let Some(flag) = self.flag {
+            let _ = writeln!(out, "Only with the flag {flag}.\n");
+        }
+        let verb = if self.is_error() { "Refused" } else { "Warned of" };
+        let _ = writeln!(out, "{verb}:\n\n{}", indented(&self.rejected.manifest()));
+        let _ = writeln!(out, "The answer names {}.\n", self.rejected.fields.join(" and "));
+        let _ = write!(out, "Accepted:\n\n{}", indented(&self.accepted.manifest()));
+        out
+    }
+}
+
+impl Example {
+    /// The example with its head.
+    pub fn manifest(&self) -> String {
+        format!("apiVersion: {}\nkind: {}\n{}\n", self.version.api_version(), self.kind, self.yaml.trim_end())
     }
 }
 
 /// The whole of docs/rules.md.
 pub fn rules_markdown() -> String {
-    String::new()
+    let mut out = String::from(
+        "# Rules\n\n\
+         <!-- Generated by `make generate` from the table in webhooks/src/validation/code/table.rs. -->\n\n\
+         Every refusal and every warning of the admission webhooks ends with one of these codes.\n\
+         `mcp-hangar-operator explain HGR101` prints the same text. All errors of an object come in one answer, in the\n\
+         order of its fields, at most twenty of them, each in the words of the version that was sent.\n\n\
+         | code | what | answer |\n|---|---|---|\n",
+    );
+    // Writing to a String cannot fail.
+    for code in CODES {
+        let anchor = code.id.to_ascii_lowercase();
+        let _ = writeln!(out, "| [{}](#{anchor}) | {} | {} |", code.id, code.title, code.nature());
+    }
+    for code in CODES {
+        let _ = writeln!(out, "\n## {}\n\n**{}** ({}). {}\n", code.id, code.title, code.nature(), code.why);
+        if let Some(flag) = code.flag {
+            let _ = writeln!(out, "Only with the flag `{flag}`.\n");
+        }
+        let fields: Vec<String> = code.rejected.fields.iter().map(|field| format!("`{field}`")).collect();
+        let verb = if code.is_error() { "Refused" } else { "Warned of" };
+        let _ = writeln!(out, "{verb}, at {}:\n\n```yaml\n{}```\n", fields.join(" and "), code.rejected.manifest());
+        let _ = writeln!(out, "Accepted:\n\n```yaml\n{}```", code.accepted.manifest());
+    }
+    out
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// Lines of at most 96 characters.
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    let mut width = 0;
+    for word in text.split_whitespace() {
+        if width > 0 && width + 1 + word.len() > 96 {
+            out.push('\n');
+            width = 0;
+        }
+        if width > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += word.len();
+    }
+    out
 }

@@ -1,0 +1,356 @@
+//! The command line. Every flag is also an environment variable, shown by `--help` with its default.
+//!
+//! In: arguments and environment. Out: [`Cli`], checked as far as one value can be checked alone; what needs files or
+//! the cluster is checked by the command itself.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mcp_hangar_webhooks::admission::ImageDigestPolicy;
+
+use crate::exit::EXIT_CODES;
+use crate::manifests::{BaseUrl, Endpoint, NAMESPACE, RELEASE, SERVICE};
+
+/// Kubernetes operator for MCP servers.
+#[derive(Debug, Parser)]
+#[command(name = "mcp-hangar-operator", version, after_help = EXIT_CODES, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator: webhooks, certificates, metrics
+    #[command(after_help = RUN_HELP)]
+    Run(Box<RunArgs>),
+    /// Print the CRDs, or write them to a directory
+    #[command(after_help = CRDS_HELP)]
+    Crds(CrdsArgs),
+    /// Explain a code of a denial, such as HGR101
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
+    /// Print version, build and served API versions
+    Version(VersionArgs),
+}
+
+const RUN_HELP: &str = "Examples:
+  In a cluster (what the chart starts):
+    mcp-hangar-operator run
+  Beside a cluster; applies CRDs and webhook configurations itself:
+    mcp-hangar-operator run --kubeconfig FILE --webhook-url https://127.0.0.1:9443
+
+SIGTERM or Ctrl-C drains and ends with 0; a second one ends at once with 1.
+
+Exit codes:
+  0 drained   1 failed   2 wrong flag   3 kubeconfig, credentials or certificates   4 port taken   5 permission missing";
+
+const CRDS_HELP: &str = "Example:
+  mcp-hangar-operator crds --plain | kubectl apply --server-side -f -
+
+By default the CRDs carry Helm's ownership metadata, so that the chart adopts them.";
+
+const EXPLAIN_HELP: &str = "Examples:
+  mcp-hangar-operator explain HGR101
+  mcp-hangar-operator explain --list";
+
+/// `run`
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Where webhooks listen (HTTPS); port 0 takes a free one
+    #[arg(long, env = "MCP_HANGAR_WEBHOOK_ADDR", default_value = "[::]:9443", value_name = "ADDR:PORT")]
+    pub webhook_addr: SocketAddr,
+
+    /// Where the API server reaches them when that is not a Service; then CRDs and webhook configurations are applied too
+    #[arg(long, env = "MCP_HANGAR_WEBHOOK_URL", value_name = "https://HOST:PORT", value_parser = BaseUrl::parse)]
+    pub webhook_url: Option<BaseUrl>,
+
+    /// Service through which the API server reaches them
+    #[arg(long, env = "MCP_HANGAR_SERVICE_NAME", default_value = SERVICE, value_name = "NAME")]
+    pub service_name: String,
+
+    /// Its namespace [default: $POD_NAMESPACE, or mcp-system]
+    #[arg(long, env = "MCP_HANGAR_SERVICE_NAMESPACE", value_name = "NAMESPACE")]
+    pub service_namespace: Option<String>,
+
+    /// Its port
+    #[arg(long, env = "MCP_HANGAR_SERVICE_PORT", default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]
+    pub service_port: u16,
+
+    /// Name of both webhook configurations
+    #[arg(long, env = "MCP_HANGAR_CONFIGURATION_NAME", default_value = RELEASE, value_name = "NAME")]
+    pub configuration_name: String,
+
+    /// Namespace of the CA Secret, and of the self-test [default: $POD_NAMESPACE, or mcp-system]
+    #[arg(long, env = "MCP_HANGAR_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// Secret that holds the CA; made when it is not there
+    #[arg(long, env = "MCP_HANGAR_CA_SECRET", default_value = "mcp-hangar-operator-webhook-ca", value_name = "NAME")]
+    pub ca_secret: String,
+
+    /// Who makes the certificates
+    #[arg(long, env = "MCP_HANGAR_TLS_MODE", default_value = "self-managed", value_enum)]
+    pub tls_mode: TlsMode,
+
+    /// Directory with tls.crt, tls.key and ca.crt, re-read when they change (tls-mode files)
+    #[arg(long, env = "MCP_HANGAR_TLS_CERT_DIR", value_name = "DIR", required_if_eq("tls_mode", "files"))]
+    pub tls_cert_dir: Option<PathBuf>,
+
+    /// Where metrics listen (HTTP); 0 or off: nowhere
+    #[arg(long, env = "MCP_HANGAR_METRICS_ADDR", default_value = "[::]:8080", value_name = "ADDR:PORT|off")]
+    pub metrics_addr: Listen,
+
+    /// Where /healthz and /readyz listen (HTTP); 0 or off: nowhere
+    #[arg(long, env = "MCP_HANGAR_HEALTH_ADDR", default_value = "[::]:8081", value_name = "ADDR:PORT|off")]
+    pub health_addr: Listen,
+
+    /// Kubeconfig file [default: $KUBECONFIG, or the pod's service account]
+    #[arg(long, env = "MCP_HANGAR_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig; naming one also allows ~/.kube/config
+    #[arg(long, env = "MCP_HANGAR_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// What to do about an image without a digest
+    #[arg(long, env = "MCP_HANGAR_IMAGE_DIGEST_POLICY", default_value = "off", value_enum)]
+    pub image_digest_policy: DigestPolicy,
+
+    /// Namespaces whose ConfigMaps a discovery source elsewhere may read; * means all
+    #[arg(long, env = "MCP_HANGAR_CONFIGMAP_NAMESPACES", value_delimiter = ',', value_name = "A,B")]
+    pub configmap_namespaces: Vec<String>,
+
+    /// Answer at least this long after SIGTERM
+    #[arg(long, env = "MCP_HANGAR_DRAIN_MINIMUM", default_value = "15s", value_parser = duration, value_name = "DURATION")]
+    pub drain_minimum: Duration,
+
+    /// ... and until nobody has called for this long
+    #[arg(long, env = "MCP_HANGAR_DRAIN_QUIET", default_value = "5s", value_parser = duration, value_name = "DURATION")]
+    pub drain_quiet: Duration,
+
+    /// ... but no longer than this
+    #[arg(long, env = "MCP_HANGAR_DRAIN_MAXIMUM", default_value = "45s", value_parser = duration, value_name = "DURATION")]
+    pub drain_maximum: Duration,
+
+    /// Form of the log; auto is text on a terminal, else JSON
+    #[arg(long, env = "MCP_HANGAR_LOG_FORMAT", default_value = "auto", value_enum)]
+    pub log_format: LogFormat,
+
+    /// error, warn, info, debug, trace, or directives such as info,mcp_hangar_webhooks=debug
+    #[arg(long, env = "MCP_HANGAR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
+
+    /// Name of the pod, to which Events are attached
+    #[arg(long, env = "POD_NAME", hide = true)]
+    pub pod_name: Option<String>,
+
+    /// Namespace of the pod
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pub pod_namespace: Option<String>,
+}
+
+impl RunArgs {
+    /// The namespace of the CA Secret and of the self-test.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().or(self.pod_namespace.as_deref()).unwrap_or(NAMESPACE)
+    }
+
+    /// How the API server reaches us.
+    pub fn endpoint(&self) -> Endpoint {
+        if let Some(url) = &self.webhook_url {
+            return Endpoint::Url(url.clone());
+        }
+        let namespace = self.service_namespace.as_deref().or(self.pod_namespace.as_deref()).unwrap_or(NAMESPACE);
+        Endpoint::Service {
+            name: self.service_name.clone(),
+            namespace: namespace.to_owned(),
+            port: self.service_port,
+        }
+    }
+}
+
+/// Who makes the certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TlsMode {
+    /// The operator, with a CA of its own
+    SelfManaged,
+    /// Somebody else, as files
+    Files,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON
+    Auto,
+    /// For people
+    Text,
+    /// For collectors
+    Json,
+}
+
+/// `--image-digest-policy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DigestPolicy {
+    /// Say nothing
+    Off,
+    /// Allow with a warning
+    Warn,
+    /// Refuse
+    Block,
+}
+
+impl From<DigestPolicy> for ImageDigestPolicy {
+    fn from(policy: DigestPolicy) -> Self {
+        match policy {
+            DigestPolicy::Off => Self::Off,
+            DigestPolicy::Warn => Self::Warn,
+            DigestPolicy::Block => Self::Block,
+        }
+    }
+}
+
+/// An address to listen on, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if matches!(text, "0" | "off") {
+            return Ok(Self(None));
+        }
+        // Other operators take ":8080".
+        if let Some(port) = text.strip_prefix(':') {
+            let port = port.parse().map_err(|error| format!("{error}"))?;
+            return Ok(Self(Some((Ipv6Addr::UNSPECIFIED, port).into())));
+        }
+        text.parse().map(|address| Self(Some(address))).map_err(|error| format!("{error}; write ADDR:PORT, :PORT or off"))
+    }
+}
+
+/// `crds`
+#[derive(Debug, Clone, Args)]
+pub struct CrdsArgs {
+    /// Write one file a kind into this directory instead of printing
+    #[arg(long, value_name = "DIR", env = "MCP_HANGAR_CRDS_DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Helm release that is to own the CRDs
+    #[arg(long, default_value = RELEASE, value_name = "NAME", env = "MCP_HANGAR_RELEASE")]
+    pub release: String,
+
+    /// Namespace of that release, and of the conversion webhook's Service
+    #[arg(long, default_value = NAMESPACE, value_name = "NAMESPACE", env = "MCP_HANGAR_RELEASE_NAMESPACE")]
+    pub release_namespace: String,
+
+    /// Without Helm's ownership metadata
+    #[arg(long, conflicts_with = "release", env = "MCP_HANGAR_PLAIN")]
+    pub plain: bool,
+}
+
+/// `explain`
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// Codes, such as HGR101
+    #[arg(required_unless_present_any = ["list", "markdown"], value_name = "CODE")]
+    pub codes: Vec<String>,
+
+    /// List all codes
+    #[arg(long, conflicts_with_all = ["codes", "markdown"])]
+    pub list: bool,
+
+    /// Print all of docs/rules.md
+    #[arg(long, conflicts_with = "codes")]
+    pub markdown: bool,
+}
+
+/// `version`
+#[derive(Debug, Clone, Args)]
+pub struct VersionArgs {
+    /// Form of the answer
+    #[arg(long, short, default_value = "text", value_enum)]
+    pub output: OutputFormat,
+}
+
+/// Form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// A Go duration, as everywhere in the API.
+fn duration(text: &str) -> Result<Duration, String> {
+    let nanos = mcp_hangar_api::duration::parse(text).map_err(|error| error.to_string())?.nanos();
+    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| "must not be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
+        let all = ["mcp-hangar-operator", "run"].iter().chain(arguments);
+        Cli::try_parse_from(all).map(|cli| match cli.command {
+            Command::Run(args) => *args,
+            _ => unreachable!(),
+        })
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_run_is_also_an_environment_variable() {
+        let cli = Cli::command();
+        let run = cli.find_subcommand("run").unwrap();
+        for argument in run.get_arguments().filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version")) {
+            assert!(argument.get_env().is_some(), "{}", argument.get_id());
+        }
+    }
+
+    #[test]
+    fn zero_and_off_switch_a_listener_off() {
+        for text in ["0", "off"] {
+            assert_eq!(run(&["--metrics-addr", text]).unwrap().metrics_addr, Listen(None));
+        }
+        assert_eq!(run(&["--health-addr", ":1"]).unwrap().health_addr, Listen(Some(([0u16; 8], 1).into())));
+        assert!(run(&["--health-addr", "nowhere"]).is_err());
+    }
+
+    #[test]
+    fn the_service_of_the_chart_is_the_default_endpoint() {
+        let mut args = run(&[]).unwrap();
+        args.pod_namespace = None;
+        assert_eq!(args.endpoint(), Endpoint::default_service("mcp-system"));
+        args.pod_namespace = Some("tools".into());
+        assert_eq!(args.endpoint(), Endpoint::default_service("tools"));
+        assert_eq!(args.namespace(), "tools");
+    }
+
+    #[test]
+    fn files_mode_needs_a_directory() {
+        assert!(run(&["--tls-mode", "files"]).is_err());
+        assert!(run(&["--tls-mode", "files", "--tls-cert-dir", "/certs"]).is_ok());
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert!(run(&["--drain-minimum", "15"]).is_err());
+        assert_eq!(run(&["--drain-minimum", "0s"]).unwrap().drain_minimum, Duration::ZERO);
+        assert_eq!(run(&["--drain-minimum", "1m30s"]).unwrap().drain_minimum, Duration::from_secs(90));
+    }
+}

@@ -1,0 +1,174 @@
+//! What every task of `run` shares: the client, where things are, metrics, and a way to publish Events.
+//!
+//! In: the command line. Out: a [`Context`]. Finding the cluster happens here, and only here: in a pod it is the
+//! service account, elsewhere a kubeconfig that somebody named.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Config};
+
+use crate::cli::RunArgs;
+use crate::exit::RunError;
+use crate::manifests::{Endpoint, FIELD_MANAGER};
+use crate::metrics::Metrics;
+use crate::retry::Link;
+
+/// Events may hold 1 kB of text.
+const LONGEST_NOTE: usize = 1000;
+
+/// Shared by all tasks.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// How calls to it go.
+    pub link: Link,
+    /// All series.
+    pub metrics: Arc<Metrics>,
+    /// How the API server reaches us.
+    pub endpoint: Endpoint,
+    /// Namespace of the CA Secret and of the self-test.
+    pub namespace: String,
+    /// Name of the CA Secret.
+    pub ca_secret: String,
+    /// Name of both webhook configurations.
+    pub configuration_name: String,
+    recorder: Recorder,
+    regarding: ObjectReference,
+    settled: AtomicBool,
+}
+
+impl Context {
+    /// Puts it together; nothing is sent yet.
+    pub fn new(args: &RunArgs, config: Config, endpoint: Endpoint, metrics: Arc<Metrics>) -> Result<Self, RunError> {
+        let server = config.cluster_url.to_string();
+        let client = Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))?;
+        Ok(Self::with_client(args, client, server, endpoint, metrics))
+    }
+
+    /// The same over any client, such as one that answers from memory.
+    pub fn with_client(
+        args: &RunArgs,
+        client: Client,
+        server: String,
+        endpoint: Endpoint,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: args.pod_name.clone() };
+        let (kind, name) = match &args.pod_name {
+            Some(pod) => ("Pod", pod.clone()),
+            None => ("Secret", args.ca_secret.clone()),
+        };
+        let namespace = match (&args.pod_name, &args.pod_namespace) {
+            (Some(_), Some(namespace)) => namespace.clone(),
+            _ => args.namespace().to_owned(),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            regarding: ObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some(kind.into()),
+                name: Some(name),
+                namespace: Some(namespace),
+                ..ObjectReference::default()
+            },
+            link: Link::new(server, Arc::clone(&metrics)),
+            client,
+            metrics,
+            endpoint,
+            namespace: args.namespace().to_owned(),
+            ca_secret: args.ca_secret.clone(),
+            configuration_name: args.configuration_name.clone(),
+            settled: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the operator itself applies CRDs and configurations.
+    pub fn applies(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Url(_))
+    }
+
+    /// Everything was in place once: a permission that is lost later does not end the process.
+    pub fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether everything was in place once.
+    pub fn settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    /// Publishes an Event; the log has the same text, so that a failure to publish loses nothing.
+    pub async fn event(&self, type_: EventType, reason: &str, action: &str, note: &str) {
+        let event = Event {
+            type_,
+            reason: reason.into(),
+            action: action.into(),
+            note: Some(cut(note, LONGEST_NOTE).to_owned()),
+            secondary: None,
+        };
+        let published = tokio::time::timeout(Duration::from_secs(5), self.recorder.publish(&event, &self.regarding)).await;
+        if let Ok(Err(error)) = published {
+            tracing::debug!("failed to publish event {reason}: {}", crate::retry::text(&error));
+        }
+    }
+}
+
+/// At most `length` bytes, whole characters.
+fn cut(text: &str, length: usize) -> &str {
+    let end = (0..=length.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+/// Finds the cluster: the file or context that was named, `KUBECONFIG`, or the pod's service account.
+pub async fn find_cluster(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, RunError> {
+    let mut config = match (kubeconfig, std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty())) {
+        (Some(path), _) => load(path.display().to_string(), || Kubeconfig::read_from(path), context).await?,
+        (None, Some(value)) => load(value.to_string_lossy().into_owned(), Kubeconfig::read, context).await?,
+        (None, None) if context.is_some() => load("~/.kube/config".into(), Kubeconfig::read, context).await?,
+        (None, None) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+            Config::incluster().map_err(|error| RunError::InCluster(Box::new(error)))?
+        }
+        (None, None) => return Err(RunError::NoCluster),
+    };
+    config.connect_timeout = Some(Duration::from_secs(5));
+    // We retry ourselves, and want to know of every failure.
+    config.default_retry = false;
+    Ok(config)
+}
+
+async fn load(
+    path: String,
+    read: impl FnOnce() -> Result<Kubeconfig, kube::config::KubeconfigError>,
+    context: Option<&str>,
+) -> Result<Config, RunError> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let loaded = match read() {
+        Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
+        Err(error) => Err(error),
+    };
+    loaded.map_err(|source| RunError::Kubeconfig { path, source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        assert_eq!(cut("abc", 10), "abc");
+        assert_eq!(cut("aéé", 4), "aé");
+    }
+
+    #[tokio::test]
+    async fn a_missing_kubeconfig_is_a_configuration_error() {
+        let error = find_cluster(Some(Path::new("/nowhere/kubeconfig")), None).await.unwrap_err();
+        assert_eq!(error.exit_code(), crate::exit::ExitCode::Configuration);
+        assert!(error.to_string().contains("/nowhere/kubeconfig"), "{error}");
+    }
+}

@@ -1,0 +1,60 @@
+//! Sets up the log: text with colour on a terminal, JSON elsewhere, always on standard error.
+//!
+//! Nothing logs a request at `info`, and nothing ever logs the value of a Secret.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::LogFormat;
+
+/// Starts logging; the error is for the user who wrote the level.
+pub fn start(format: LogFormat, level: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(directives(level)).map_err(|error| format!("--log-level {level:?}: {error}"))?;
+    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none();
+    let started = if json {
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        builder.with_ansi(colour).with_target(false).try_init()
+    };
+    started.map_err(|error| error.to_string())
+}
+
+/// A bare level is for our own crates; what the client library says is said again by us, once, in better words.
+fn directives(level: &str) -> String {
+    if level.contains([',', '=']) {
+        return level.to_owned();
+    }
+    let others = match level {
+        "trace" => "debug",
+        "debug" => "info",
+        _ => "error",
+    };
+    match level {
+        "off" => "off".to_owned(),
+        _ => format!("{others},kube_runtime=off,mcp_hangar={level}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_level_is_for_our_own_crates() {
+        assert_eq!(directives("info"), "error,kube_runtime=off,mcp_hangar=info");
+        assert_eq!(directives("info,hyper=debug"), "info,hyper=debug");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        assert!(EnvFilter::try_new(directives("infoo")).is_err());
+    }
+}

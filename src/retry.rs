@@ -1,0 +1,368 @@
+//! Calls to the API server: with a time limit, named errors, and one log line for an outage however many calls fail.
+//!
+//! In: a future of the client and what it does. Out: its result or a [`ClusterError`] that names verb and object.
+//! Whoever calls decides what to do next; [`backoff`] says how long to wait before.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use backon::BackoffBuilder;
+use tokio::sync::Notify;
+
+use crate::metrics::Metrics;
+
+/// No answer after this long is an outage; watches have limits of their own.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often an ongoing trouble is said again.
+const REMINDER: Duration = Duration::from_secs(60);
+/// Never wait longer than this before trying again.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Waits between attempts: 200 ms, growing to 5 s, with jitter, without end.
+pub fn backoff() -> backon::ExponentialBuilder {
+    backon::ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(LONGEST_WAIT)
+        .with_jitter()
+        .without_max_times()
+}
+
+/// Counts failures in a row, for loops that do more than call one function.
+#[derive(Debug, Default)]
+pub struct Attempts(Option<backon::ExponentialBackoff>);
+
+impl Attempts {
+    /// The wait after one more failure.
+    pub fn failed(&mut self) -> Duration {
+        self.0.get_or_insert_with(|| backoff().build()).next().unwrap_or(LONGEST_WAIT)
+    }
+
+    /// All is well again.
+    pub fn succeeded(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// What a failed call means for whoever made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nobody answers, or the server says it cannot now.
+    Away,
+    /// The credentials are refused.
+    Credentials,
+    /// A permission is missing.
+    Forbidden,
+    /// The namespace is going away.
+    Terminating,
+    /// There is no such object, or no such namespace or kind.
+    NotFound,
+    /// Somebody else was faster.
+    Conflict,
+    /// The server looked at the request and refused it.
+    Rejected,
+}
+
+impl Trouble {
+    /// What an error of the client means.
+    pub fn of(error: &kube::Error) -> Self {
+        use kube::Error::{Api, Auth, HyperError, ReadEvents, Service};
+        match error {
+            Api(status) => match status.code {
+                401 => Self::Credentials,
+                403 if has_cause(status, "NamespaceTerminating") => Self::Terminating,
+                403 => Self::Forbidden,
+                404 => Self::NotFound,
+                409 => Self::Conflict,
+                429 | 502..=504 => Self::Away,
+                _ => Self::Rejected,
+            },
+            HyperError(_) | Service(_) | ReadEvents(_) => Self::Away,
+            Auth(_) => Self::Credentials,
+            _ => Self::Rejected,
+        }
+    }
+}
+
+fn has_cause(status: &kube::core::Status, reason: &str) -> bool {
+    status.details.as_ref().is_some_and(|details| details.causes.iter().any(|cause| cause.reason == reason))
+}
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The client's or the server's error.
+    #[error("failed to {verb} {object}: {}", text(.source))]
+    Call {
+        /// What was tried.
+        verb: &'static str,
+        /// With which object.
+        object: String,
+        /// Its words; already in the message, which is what people read.
+        source: Box<kube::Error>,
+    },
+    /// No answer in time.
+    #[error("failed to {verb} {object}: no answer within {} s", PATIENCE.as_secs())]
+    Timeout {
+        /// What was tried.
+        verb: &'static str,
+        /// With which object.
+        object: String,
+    },
+}
+
+impl ClusterError {
+    /// What it means.
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Call { source, .. } => Trouble::of(source),
+            Self::Timeout { .. } => Trouble::Away,
+        }
+    }
+
+    /// A fixed word for it.
+    pub fn kind(&self) -> &'static str {
+        match self.trouble() {
+            Trouble::Away => "away",
+            Trouble::Credentials => "credentials",
+            Trouble::Forbidden => "forbidden",
+            Trouble::Terminating => "terminating",
+            Trouble::NotFound => "not_found",
+            Trouble::Conflict => "conflict",
+            Trouble::Rejected => "rejected",
+        }
+    }
+}
+
+/// The innermost words of an error: the server's message, or the system's.
+pub fn text(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The connection to the API server as all tasks together see it.
+pub struct Link {
+    server: String,
+    metrics: Arc<Metrics>,
+    outage: Mutex<Outage>,
+    seldom: Seldom,
+    refusal: Mutex<Option<Refusal>>,
+    /// Told when a permission or the credentials were refused.
+    pub refused: Notify,
+}
+
+/// The last thing that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The credentials.
+    Credentials,
+    /// A permission, in the server's words.
+    Permission(String),
+}
+
+impl Link {
+    /// Nothing is known yet.
+    pub fn new(server: String, metrics: Arc<Metrics>) -> Self {
+        Self {
+            server,
+            metrics,
+            outage: Mutex::default(),
+            seldom: Seldom::default(),
+            refusal: Mutex::default(),
+            refused: Notify::new(),
+        }
+    }
+
+    /// Makes a call, limits its time, and takes note of how it went.
+    pub async fn call<T>(
+        &self,
+        verb: &'static str,
+        object: impl Into<String>,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ClusterError> {
+        let object = object.into();
+        let result = match tokio::time::timeout(PATIENCE, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(ClusterError::Call { verb, object, source: Box::new(source) }),
+            Err(_) => Err(ClusterError::Timeout { verb, object }),
+        };
+        match &result {
+            Ok(_) => self.reached(),
+            Err(error) => self.note(error),
+        }
+        result
+    }
+
+    /// Takes note of a failed watch.
+    pub fn watch_failed(&self, object: &str, error: kube::runtime::watcher::Error) {
+        use kube::runtime::watcher::Error;
+        let source = match error {
+            Error::InitialListFailed(error) | Error::WatchStartFailed(error) | Error::WatchFailed(error) => error,
+            Error::WatchError(status) => kube::Error::Api(status),
+            Error::NoResourceVersion => return,
+        };
+        // The server ends watches all the time; only what cannot be started again is an outage.
+        if matches!(&source, kube::Error::Api(status) if status.code == 410) {
+            return;
+        }
+        self.note(&ClusterError::Call { verb: "watch", object: object.to_owned(), source: Box::new(source) });
+    }
+
+    /// The last refusal, forgotten by asking.
+    pub fn take_refusal(&self) -> Option<Refusal> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note(&self, error: &ClusterError) {
+        let refusal = match error.trouble() {
+            Trouble::Away => return self.away(error),
+            Trouble::Credentials => Refusal::Credentials,
+            Trouble::Forbidden => Refusal::Permission(error.to_string()),
+            Trouble::NotFound | Trouble::Conflict | Trouble::Terminating | Trouble::Rejected => return self.reached(),
+        };
+        self.reached();
+        if self.seldom.due(error.kind(), &error.to_string(), Instant::now()) {
+            tracing::warn!(kind = error.kind(), "{error}");
+        }
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        self.refused.notify_one();
+    }
+
+    fn away(&self, error: &ClusterError) {
+        self.metrics.api_server(false);
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = outage.failed(Instant::now()) {
+            tracing::warn!(
+                server = self.server,
+                "waiting for the API server, for {} s now ({error}); trying again every {} s at the latest; webhooks go on serving",
+                since.as_secs(),
+                LONGEST_WAIT.as_secs(),
+            );
+        }
+    }
+
+    fn reached(&self) {
+        self.metrics.api_server(true);
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lasted) = outage.succeeded(Instant::now()) {
+            tracing::info!(server = self.server, "the API server answers again after {} s", lasted.as_secs());
+        }
+    }
+
+    /// Whether a trouble that may go on for long is to be said now.
+    pub fn say_now(&self, topic: &str, text: &str) -> bool {
+        self.seldom.due(topic, text, Instant::now())
+    }
+}
+
+/// When an outage began and when it was last said.
+#[derive(Debug, Default)]
+struct Outage(Option<(Instant, Instant)>);
+
+impl Outage {
+    /// How long it has lasted, when that is to be said.
+    fn failed(&mut self, now: Instant) -> Option<Duration> {
+        match &mut self.0 {
+            None => {
+                self.0 = Some((now, now));
+                Some(Duration::ZERO)
+            }
+            Some((since, said)) if now.duration_since(*said) >= REMINDER => {
+                *said = now;
+                Some(now.duration_since(*since))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// How long it has lasted, when it ends now.
+    fn succeeded(&mut self, now: Instant) -> Option<Duration> {
+        self.0.take().map(|(since, _)| now.duration_since(since))
+    }
+}
+
+/// Keeps a trouble from being said more than once a minute; a new text about the same topic is said at once.
+#[derive(Default)]
+struct Seldom(Mutex<HashMap<String, (String, Instant)>>);
+
+impl Seldom {
+    fn due(&self, topic: &str, text: &str, now: Instant) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match said.get(topic) {
+            Some((last, at)) if last == text && now.duration_since(*at) < REMINDER => false,
+            _ => {
+                said.insert(topic.to_owned(), (text.to_owned(), now));
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use kube::core::response::{StatusCause, StatusDetails};
+
+    use super::*;
+
+    fn api(code: u16, reason: &str) -> kube::Error {
+        kube::Error::Api(Status::failure("words", reason).with_code(code).boxed())
+    }
+
+    #[test]
+    fn an_outage_is_said_once_and_then_once_a_minute() {
+        let start = Instant::now();
+        let mut outage = Outage::default();
+        assert_eq!(outage.failed(start), Some(Duration::ZERO));
+        assert_eq!(outage.failed(start + Duration::from_secs(59)), None);
+        assert_eq!(outage.failed(start + Duration::from_secs(60)), Some(Duration::from_secs(60)));
+        assert_eq!(outage.failed(start + Duration::from_secs(61)), None);
+        assert_eq!(outage.succeeded(start + Duration::from_secs(70)), Some(Duration::from_secs(70)));
+        assert_eq!(outage.succeeded(start + Duration::from_secs(71)), None);
+    }
+
+    #[test]
+    fn the_same_trouble_is_not_said_twice_a_minute() {
+        let start = Instant::now();
+        let seldom = Seldom::default();
+        assert!(seldom.due("a", "x", start));
+        assert!(!seldom.due("a", "x", start));
+        assert!(seldom.due("a", "y", start));
+        assert!(seldom.due("b", "y", start));
+        assert!(seldom.due("a", "y", start + REMINDER));
+    }
+
+    #[test]
+    fn a_terminating_namespace_is_not_a_missing_permission() {
+        let cause = StatusCause { reason: "NamespaceTerminating".into(), message: String::new(), field: String::new() };
+        let details: StatusDetails = serde_json::from_value(serde_json::json!({"causes": [cause]})).unwrap();
+        let status = Status::failure("is being terminated", "Forbidden").with_code(403).with_details(details);
+        assert_eq!(Trouble::of(&kube::Error::Api(status.boxed())), Trouble::Terminating);
+        assert_eq!(Trouble::of(&api(403, "Forbidden")), Trouble::Forbidden);
+    }
+
+    #[test]
+    fn a_busy_server_is_away_and_a_broken_webhook_is_not() {
+        for code in [429, 503, 504] {
+            assert_eq!(Trouble::of(&api(code, "")), Trouble::Away);
+        }
+        assert_eq!(Trouble::of(&api(500, "InternalError")), Trouble::Rejected);
+    }
+
+    #[test]
+    fn waits_grow_to_five_seconds_and_start_again_after_success() {
+        let mut attempts = Attempts::default();
+        let first = attempts.failed();
+        assert!(first < Duration::from_millis(500), "{first:?}");
+        let last = (0..10).map(|_| attempts.failed()).last().unwrap();
+        assert!(last >= LONGEST_WAIT && last <= LONGEST_WAIT * 2, "{last:?}");
+        attempts.succeeded();
+        assert!(attempts.failed() < Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,226 @@
+//! `run`: starts the parts in an order in which each can fail clearly, and ends them without dropping a call.
+//!
+//! First what can be wrong on this machine (kubeconfig, ports, certificate files), then what needs the API server,
+//! which may be away for as long as it likes. Controllers and the leader's duties will be further tasks here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use mcp_hangar_webhooks::admission::Policy;
+use mcp_hangar_webhooks::observer::Observer;
+use mcp_hangar_webhooks::service::{self, Limits, Rules, Webhooks};
+use mcp_hangar_webhooks::tls::{self, Drain, LeafResolver};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{RunArgs, TlsMode};
+use crate::context::{Context, find_cluster};
+use crate::exit::RunError;
+use crate::health::{Health, bind, health_router, metrics_router};
+use crate::manifests::Endpoint;
+use crate::metrics::Metrics;
+use crate::permissions;
+use crate::trust::{self, Bundle, files, inject, selftest, store};
+use crate::version::Build;
+
+/// Everything that is bound, before anything is answered.
+struct Listeners {
+    webhooks: TcpListener,
+    webhook_addr: SocketAddr,
+    metrics: Option<TcpListener>,
+    health: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(args: &RunArgs) -> Result<Self, RunError> {
+        let webhooks = bind(args.webhook_addr, "webhooks (--webhook-addr)").await?;
+        let webhook_addr = address(&webhooks, args.webhook_addr);
+        let metrics = match args.metrics_addr.0 {
+            Some(address) => Some(bind(address, "metrics (--metrics-addr)").await?),
+            None => None,
+        };
+        let health = match args.health_addr.0 {
+            Some(address) => Some(bind(address, "health (--health-addr)").await?),
+            None => None,
+        };
+        Ok(Self { webhooks, webhook_addr, metrics, health })
+    }
+}
+
+fn address(listener: &TcpListener, wished: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(wished)
+}
+
+/// Runs until a signal, or until something makes going on pointless.
+pub async fn run(args: &RunArgs) -> Result<(), RunError> {
+    let mut signals = Signals::new()?;
+    let config = find_cluster(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+    let metrics = Metrics::new(&Build::current())
+        .map(Arc::new)
+        .map_err(|error| RunError::Task { task: "metrics", reason: error.to_string() })?;
+    let listeners = Listeners::bind(args).await?;
+    let endpoint = match args.endpoint() {
+        Endpoint::Url(url) if url.port() == 0 => Endpoint::Url(url.with_port(listeners.webhook_addr.port())),
+        endpoint => endpoint,
+    };
+    let resolver = Arc::new(LeafResolver::new(endpoint.server_names(), Arc::new(SystemTime::now)));
+    let source = Source::prepare(args, &resolver, &metrics)?;
+    let ctx = Arc::new(Context::new(args, config, endpoint, Arc::clone(&metrics))?);
+    let health = Arc::new(Health::new(Arc::clone(&resolver)));
+
+    tracing::info!(
+        version = Build::current().version,
+        webhooks = %listeners.webhook_addr,
+        metrics = listeners.metrics.as_ref().and_then(|listener| listener.local_addr().ok()).map(tracing::field::display),
+        health = listeners.health.as_ref().and_then(|listener| listener.local_addr().ok()).map(tracing::field::display),
+        "listening"
+    );
+    let mut tasks = JoinSet::new();
+    if let Some(listener) = listeners.health {
+        serve_plain(&mut tasks, "health", listener, health_router(Arc::clone(&health)));
+    }
+    if let Some(listener) = listeners.metrics {
+        serve_plain(&mut tasks, "metrics", listener, metrics_router(Arc::clone(&metrics), Arc::clone(&resolver)));
+    }
+    start_trust(&mut tasks, &ctx, source, Arc::clone(&resolver), listeners.webhook_addr);
+    let drain = Drain {
+        signal: CancellationToken::new(),
+        now: CancellationToken::new(),
+        minimum: args.drain_minimum,
+        quiet: args.drain_quiet,
+        cap: args.drain_maximum,
+    };
+    let router = webhook_router(args, metrics.clone());
+    let tls = tls::server_config(resolver).map_err(|error| RunError::Tls(error.to_string()))?;
+    let mut webhooks =
+        tokio::spawn(tls::serve(listeners.webhooks, tls, router, Limits::default(), metrics, drain.clone()));
+    health.listening();
+
+    tokio::select! {
+        name = signals.next() => tracing::info!(signal = name, "shutting down"),
+        Some(ended) = tasks.join_next() => {
+            return Err(ended.unwrap_or_else(|error| RunError::Task { task: "a part of the operator", reason: error.to_string() }));
+        }
+        ended = &mut webhooks => {
+            let reason = ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+            return Err(RunError::Task { task: "the webhook server", reason });
+        }
+    }
+    health.drain();
+    drain.signal.cancel();
+    // Metrics and health answer to the end, and so does whatever keeps the bundles right.
+    tokio::select! {
+        _ = &mut webhooks => {
+            tracing::info!("drained");
+            Ok(())
+        }
+        _ = signals.next() => {
+            drain.now.cancel();
+            Err(RunError::Interrupted)
+        }
+    }
+}
+
+fn webhook_router(args: &RunArgs, observer: Arc<dyn Observer>) -> Router {
+    let policy = Policy {
+        image_digest: args.image_digest_policy.into(),
+        configmap_namespaces: args.configmap_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
+    };
+    let rules = Arc::new(Rules { policy, observer: Arc::clone(&observer) });
+    service::router(Webhooks::new(rules, observer, &Limits::default()))
+}
+
+/// Where the certificates come from, ready to be watched.
+enum Source {
+    Store,
+    Files { dir: std::path::PathBuf, set: files::Set, bundle: Bundle },
+}
+
+impl Source {
+    fn prepare(args: &RunArgs, resolver: &LeafResolver, metrics: &Metrics) -> Result<Self, RunError> {
+        let dir = match (args.tls_mode, &args.tls_cert_dir) {
+            (TlsMode::Files, Some(dir)) => dir.clone(),
+            _ => return Ok(Self::Store),
+        };
+        let loaded = files::read(&dir)
+            .and_then(|set| files::install(&set, resolver, SystemTime::now()).map(|bundle| (set, bundle)));
+        match loaded {
+            Ok((set, bundle)) => {
+                metrics.certificate_expires("ca", bundle.expires());
+                Ok(Self::Files { dir, set, bundle })
+            }
+            Err(error) => Err(RunError::CertificateFiles { dir, reason: error.to_string() }),
+        }
+    }
+}
+
+fn start_trust(
+    tasks: &mut JoinSet<RunError>,
+    ctx: &Arc<Context>,
+    source: Source,
+    resolver: Arc<LeafResolver>,
+    listening: SocketAddr,
+) {
+    let (bundle, bundles) = watch::channel(None);
+    let (injected, injections) = watch::channel(0);
+    let own_ca = matches!(source, Source::Store);
+    tasks.spawn(stops("the leaf", trust::keep_leaf_fresh(Arc::clone(&resolver))));
+    let shared = Arc::clone(ctx);
+    match source {
+        Source::Store => tasks.spawn(async move {
+            stops("the CA", store::keep(&shared, &resolver, &bundle)).await
+        }),
+        Source::Files { dir, set, bundle: first } => tasks.spawn(async move {
+            bundle.send_replace(Some(first));
+            stops("the certificate files", files::keep(&shared, &dir, set, &resolver, &bundle)).await
+        }),
+    };
+    let shared = Arc::clone(ctx);
+    tasks.spawn(async move { stops("the bundles", inject::keep(&shared, bundles, &injected)).await });
+    let shared = Arc::clone(ctx);
+    tasks.spawn(async move {
+        stops("the self-test", selftest::keep(&shared, injections, &listening.to_string())).await
+    });
+    let shared = Arc::clone(ctx);
+    tasks.spawn(async move { permissions::guard(&shared, own_ca).await });
+}
+
+/// A task that never ends; should it, that is why the process does.
+async fn stops(task: &'static str, work: impl Future<Output = ()>) -> RunError {
+    work.await;
+    RunError::Task { task, reason: "it ended".into() }
+}
+
+fn serve_plain(tasks: &mut JoinSet<RunError>, task: &'static str, listener: TcpListener, router: Router) {
+    tasks.spawn(async move {
+        let reason = axum::serve(listener, router).await.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+        RunError::Task { task, reason }
+    });
+}
+
+/// SIGTERM and Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, RunError> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| RunError::Task { task: "the signal handlers", reason: error.to_string() })
+        };
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Certificates that nobody has to manage: one CA in a Secret, a leaf in memory, the bundle wherever it is needed.
+//!
+//! [`store`] (or [`files`]) decides which CA is current and publishes its bundle, [`inject`] puts that bundle and our
+//! address where the API server looks, [`selftest`] has the API server prove that it works. They talk through two
+//! watch channels. Rotation will publish bundles of several CAs the same way; every replica does all of this alone.
+
+pub mod bundle;
+pub mod files;
+pub mod inject;
+pub mod pace;
+pub mod selftest;
+pub mod store;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::{Stream, StreamExt};
+use kube::Api;
+use kube::api::{DynamicObject, PartialObjectMeta};
+use kube::core::ApiResource;
+use kube::runtime::{WatchStreamExt, watcher};
+use mcp_hangar_webhooks::tls::LeafResolver;
+
+pub use bundle::Bundle;
+
+use crate::context::Context;
+use crate::retry::backoff;
+
+/// How often a leaf's age is looked at; a handshake looks too.
+const LEAF_CHECK: Duration = Duration::from_secs(60);
+
+/// Renews the leaf when two thirds of its life are over.
+pub async fn keep_leaf_fresh(resolver: Arc<LeafResolver>) {
+    loop {
+        tokio::time::sleep(LEAF_CHECK).await;
+        match resolver.renew_if_due(SystemTime::now()) {
+            Ok(true) => tracing::info!("renewed the serving certificate"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(kind = error.kind(), "{error}"),
+        }
+    }
+}
+
+/// Says that one object may have changed. Only that: what it is now is asked for by whoever is told, so that neither
+/// a stale event nor a Secret's value in a cache does harm. Errors are reported and retried.
+fn pokes<'a>(
+    ctx: &'a Context,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    name: &str,
+) -> impl Stream<Item = ()> + Send + use<'a> {
+    let client = ctx.client.clone();
+    let api: Api<PartialObjectMeta<DynamicObject>> = match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
+    };
+    let label = format!("{}/{name}", resource.plural);
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    watcher(api, config).backoff(watcher::ExponentialBackoff::from(backoff())).filter_map(move |event| {
+        let told = match event {
+            Ok(watcher::Event::Init) => None,
+            Ok(_) => Some(()),
+            Err(error) => {
+                ctx.link.watch_failed(&label, error);
+                None
+            }
+        };
+        futures::future::ready(told)
+    })
+}

@@ -1,0 +1,138 @@
+//! The CA bundle: the certificates by which the API server knows us, in a form where equal means equal.
+//!
+//! In: PEM texts of one or several CAs, and the time. Out: their certificates sorted, each once, none expired.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use x509_parser::parse_x509_certificate;
+use x509_parser::pem::Pem;
+
+/// A bundle with at least one certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    pem: String,
+    expires: SystemTime,
+}
+
+/// Why there is no bundle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BundleError {
+    /// The text is not PEM, or a block in it is not a certificate.
+    #[error("failed to read CA bundle: {0}")]
+    Read(String),
+    /// Nothing is left to trust.
+    #[error("failed to build CA bundle: it holds no certificate that is valid now")]
+    Empty,
+}
+
+impl BundleError {
+    /// A fixed word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "read",
+            Self::Empty => "empty",
+        }
+    }
+}
+
+impl Bundle {
+    /// Builds it from PEM texts; blocks other than certificates are left out.
+    pub fn build<'a>(texts: impl IntoIterator<Item = &'a str>, now: SystemTime) -> Result<Self, BundleError> {
+        let mut certificates = BTreeSet::new();
+        let mut expires: Option<SystemTime> = None;
+        for text in texts {
+            for block in Pem::iter_from_buffer(text.as_bytes()) {
+                let block = block.map_err(|error| BundleError::Read(error.to_string()))?;
+                if block.label != "CERTIFICATE" {
+                    continue;
+                }
+                let not_after = not_after(&block.contents)?;
+                if now <= not_after {
+                    expires = Some(expires.map_or(not_after, |first| first.min(not_after)));
+                    certificates.insert(block.contents);
+                }
+            }
+        }
+        let expires = expires.ok_or(BundleError::Empty)?;
+        Ok(Self { pem: certificates.iter().map(|der| encode(der)).collect(), expires })
+    }
+
+    /// The text that goes into `caBundle`.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The first moment after which a certificate in it is no longer valid.
+    pub fn expires(&self) -> SystemTime {
+        self.expires
+    }
+}
+
+fn not_after(der: &[u8]) -> Result<SystemTime, BundleError> {
+    let (_, certificate) = parse_x509_certificate(der).map_err(|error| BundleError::Read(error.to_string()))?;
+    let seconds = certificate.validity().not_after.timestamp();
+    Ok(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+fn encode(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut pem = String::with_capacity(text.len() + text.len() / 64 + 64);
+    pem.push_str("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at_checked(64).unwrap_or((rest, ""));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = after;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_hangar_webhooks::tls::Authority;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn authority(now: SystemTime) -> String {
+        Authority::generate("test", now).unwrap().certificate_pem()
+    }
+
+    #[test]
+    fn the_order_and_number_of_texts_do_not_matter() {
+        let now = SystemTime::now();
+        let (a, b) = (authority(now), authority(now));
+        let bundle = Bundle::build([a.as_str(), b.as_str()], now).unwrap();
+        let joined = format!("{b}\n# a comment\n{a}{b}");
+        assert_eq!(Bundle::build([joined.as_str()], now).unwrap(), bundle);
+        assert_eq!(bundle.pem().matches("BEGIN").count(), 2);
+    }
+
+    #[test]
+    fn writes_a_certificate_as_its_authority_does() {
+        let now = SystemTime::now();
+        let pem = authority(now);
+        assert_eq!(Bundle::build([pem.as_str()], now).unwrap().pem(), pem);
+    }
+
+    #[test]
+    fn leaves_out_what_has_expired() {
+        let now = SystemTime::now();
+        let (old, new) = (authority(now - 6 * 365 * DAY), authority(now));
+        assert_eq!(Bundle::build([old.as_str(), new.as_str()], now).unwrap().pem(), new);
+        assert_eq!(Bundle::build([old.as_str()], now), Err(BundleError::Empty));
+    }
+
+    #[test]
+    fn refuses_text_without_a_certificate() {
+        assert_eq!(Bundle::build(["hello"], SystemTime::now()), Err(BundleError::Empty));
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(Bundle::build([broken], SystemTime::now()).unwrap_err().kind(), "read");
+    }
+}

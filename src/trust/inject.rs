@@ -1,0 +1,342 @@
+//! Puts the bundle and our address where the API server looks: two webhook configurations and three CRDs.
+//!
+//! Woken by every change of one of the five objects and of the bundle, and by a slow clock. [`decide`] (pure) compares
+//! an object with what it should say and gives the smallest patch; nothing is written when nothing differs, since a
+//! write to a CRD has every stored object converted again. With `--webhook-url` missing objects are applied.
+
+pub mod decide;
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, StreamExt, stream};
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::ApiResource;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::pace::{INTERVAL, Pace};
+use super::{Bundle, pokes};
+use crate::context::Context;
+use crate::manifests::{self, FIELD_MANAGER, RESOURCES, crd_name};
+use crate::retry::{Attempts, ClusterError, Trouble};
+use decide::{Decision, Wanted};
+
+/// Between two looks when nothing has been heard.
+const RESYNC: Duration = Duration::from_secs(60);
+/// A burst of events is one reason to look.
+const SETTLE: Duration = Duration::from_millis(20);
+/// How long applied CRDs may take to be served.
+const ESTABLISH: Duration = Duration::from_secs(30);
+
+/// An object that carries the bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The CRD of one of [`RESOURCES`].
+    Crd(&'static str),
+    /// The mutating configuration.
+    Mutating,
+    /// The validating configuration.
+    Validating,
+}
+
+/// All targets, CRDs first.
+pub const TARGETS: [Target; 5] = [
+    Target::Crd(RESOURCES[0]),
+    Target::Crd(RESOURCES[1]),
+    Target::Crd(RESOURCES[2]),
+    Target::Mutating,
+    Target::Validating,
+];
+
+impl Target {
+    /// The label of its metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Crd(resource) => resource,
+            Self::Mutating => "mutatingwebhookconfiguration",
+            Self::Validating => "validatingwebhookconfiguration",
+        }
+    }
+
+    fn name(self, ctx: &Context) -> String {
+        match self {
+            Self::Crd(resource) => crd_name(resource),
+            Self::Mutating | Self::Validating => ctx.configuration_name.clone(),
+        }
+    }
+
+    fn resource(self) -> ApiResource {
+        match self {
+            Self::Crd(_) => ApiResource::erase::<CustomResourceDefinition>(&()),
+            Self::Mutating => ApiResource::erase::<MutatingWebhookConfiguration>(&()),
+            Self::Validating => ApiResource::erase::<ValidatingWebhookConfiguration>(&()),
+        }
+    }
+
+    fn wanted(self, ctx: &Context, bundle: &Bundle) -> Wanted {
+        match self {
+            Self::Crd(_) => Wanted::conversion(&ctx.endpoint, bundle),
+            Self::Mutating => Wanted::admission(&ctx.endpoint, bundle, manifests::DEFAULT_ENTRY, manifests::DEFAULT_PATH),
+            Self::Validating => {
+                Wanted::admission(&ctx.endpoint, bundle, manifests::VALIDATE_ENTRY, manifests::VALIDATE_PATH)
+            }
+        }
+    }
+
+    /// The whole object, as it is applied beside a cluster.
+    fn manifest(self, ctx: &Context, bundle: &Bundle) -> serde_json::Result<Value> {
+        let pem = Some(bundle.pem().as_bytes());
+        match self {
+            Self::Crd(_) => {
+                let name = self.name(ctx);
+                let crd = manifests::crds(&ctx.endpoint, pem)
+                    .into_iter()
+                    .find(|crd| crd.metadata.name.as_deref() == Some(name.as_str()));
+                serde_json::to_value(crd)
+            }
+            Self::Mutating => serde_json::to_value(manifests::mutating(&ctx.configuration_name, &ctx.endpoint, pem)),
+            Self::Validating => serde_json::to_value(manifests::validating(&ctx.configuration_name, &ctx.endpoint, pem)),
+        }
+    }
+}
+
+/// What is known of one target.
+#[derive(Debug)]
+struct Track {
+    target: Target,
+    dirty: bool,
+    /// Whether it has been applied since the start.
+    applied: bool,
+    in_sync: bool,
+    pace: Pace,
+}
+
+/// How one look at a target ended.
+enum Outcome {
+    /// It says what it should; written or not.
+    InSync { written: bool },
+    /// It cannot be repaired by us; why has been said.
+    Lacking,
+    /// Too many repairs lately.
+    Paced,
+}
+
+/// What goes wrong with one target.
+#[derive(Debug, thiserror::Error)]
+pub enum InjectError {
+    /// The API server.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Our own objects.
+    #[error("failed to write manifest of {target}: {source}")]
+    Manifest {
+        /// Which.
+        target: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl InjectError {
+    /// A fixed word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Cluster(error) => error.kind(),
+            Self::Manifest { .. } => "manifest",
+        }
+    }
+}
+
+/// Keeps the five objects right for as long as the process lives; counts up `injected` when something was written.
+pub async fn keep(ctx: &Context, mut bundle: watch::Receiver<Option<Bundle>>, injected: &watch::Sender<u64>) {
+    let mut tracks =
+        TARGETS.map(|target| Track { target, dirty: true, applied: false, in_sync: false, pace: Pace::default() });
+    let streams = TARGETS.iter().enumerate().map(|(index, target)| {
+        pokes(ctx, &target.resource(), None, &target.name(ctx)).map(move |()| index).boxed()
+    });
+    let mut events = pin!(stream::select_all(streams));
+    let mut attempts = Attempts::default();
+    let mut told = false;
+    loop {
+        let current = match bundle.wait_for(Option::is_some).await {
+            Ok(current) => current.clone(),
+            Err(_) => return,
+        };
+        let Some(current) = current else { continue };
+        let (written, wait) = pass(ctx, &mut tracks, &current, &mut attempts).await;
+        let all = tracks.iter().all(|track| track.in_sync);
+        if all {
+            ctx.settle();
+        }
+        if written || (all && !told) {
+            told |= all;
+            injected.send_modify(|count| *count += 1);
+        }
+        tokio::select! {
+            changed = bundle.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                mark(&mut tracks, None);
+            }
+            event = events.next() => {
+                mark(&mut tracks, event);
+                tokio::time::sleep(SETTLE).await;
+                while let Some(Some(event)) = events.next().now_or_never() {
+                    mark(&mut tracks, Some(event));
+                }
+            }
+            () = tokio::time::sleep(wait) => {
+                if wait == RESYNC {
+                    mark(&mut tracks, None);
+                }
+            }
+        }
+    }
+}
+
+fn mark(tracks: &mut [Track], index: Option<usize>) {
+    for (at, track) in tracks.iter_mut().enumerate() {
+        track.dirty |= index.is_none_or(|index| index == at);
+    }
+}
+
+/// Looks at every dirty target; says whether something was written and how long to wait.
+async fn pass(ctx: &Context, tracks: &mut [Track], bundle: &Bundle, attempts: &mut Attempts) -> (bool, Duration) {
+    let (mut any_written, mut failed, mut paced) = (false, false, false);
+    for track in tracks.iter_mut().filter(|track| track.dirty) {
+        let label = track.target.label();
+        match look(ctx, track, bundle).await {
+            Ok(Outcome::InSync { written }) => {
+                (track.dirty, track.in_sync) = (false, true);
+                any_written |= written;
+                if written {
+                    ctx.metrics.bundle_written(label);
+                }
+            }
+            Ok(Outcome::Lacking) => (track.dirty, track.in_sync) = (false, false),
+            Ok(Outcome::Paced) => {
+                track.in_sync = false;
+                paced = true;
+            }
+            Err(error) => {
+                track.in_sync = false;
+                failed = true;
+                say(ctx, label, &error);
+            }
+        }
+        ctx.metrics.bundle_in_sync(label, track.in_sync);
+    }
+    let wait = match (failed, paced) {
+        (true, _) => attempts.failed(),
+        (false, true) => INTERVAL,
+        (false, false) => {
+            attempts.succeeded();
+            RESYNC
+        }
+    };
+    (any_written, wait)
+}
+
+fn say(ctx: &Context, label: &str, error: &InjectError) {
+    if let InjectError::Cluster(error) = error
+        && matches!(error.trouble(), Trouble::Away | Trouble::Forbidden | Trouble::Credentials)
+    {
+        return;
+    }
+    if ctx.link.say_now(label, &error.to_string()) {
+        tracing::error!(target_object = label, kind = error.kind(), "{error}");
+    }
+}
+
+async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outcome, InjectError> {
+    let target = track.target;
+    let name = target.name(ctx);
+    let resource = target.resource();
+    let object = format!("{} {name}", resource.kind);
+    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource);
+    let found = ctx.link.call("get", &object, api.get_opt(&name)).await?;
+    let apply = ctx.applies() && (found.is_none() || !track.applied);
+    let decision = match &found {
+        Some(found) => decide::decide(&found.data, &target.wanted(ctx, bundle)),
+        None => Decision::Lacking("it does not exist".into()),
+    };
+    let patch = match decision {
+        Decision::Patch(patch) => Some(patch),
+        Decision::InSync => None,
+        Decision::Lacking(_) if apply => None,
+        Decision::Lacking(reason) => {
+            if ctx.link.say_now(target.label(), &reason) {
+                tracing::warn!(
+                    "{object}: {reason}; the chart, deploy/crds and deploy/operator.yaml of this release bring it"
+                );
+            }
+            return Ok(Outcome::Lacking);
+        }
+    };
+    if patch.is_none() && !apply {
+        return Ok(Outcome::InSync { written: false });
+    }
+    if !track.pace.take(Instant::now()) {
+        if ctx.link.say_now(target.label(), "paced") {
+            tracing::warn!("{object}: something else keeps changing it; repairing it every {} s only. `kubectl get {} {name} -o yaml --show-managed-fields` says who", INTERVAL.as_secs(), resource.plural);
+        }
+        return Ok(Outcome::Paced);
+    }
+    if let Some(patch) = patch {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        ctx.link.call("patch", &object, api.patch(&name, &params, &patch)).await?;
+        tracing::info!("{object}: wrote CA bundle and address");
+    }
+    if apply {
+        apply_whole(ctx, target, &api, bundle, &object).await?;
+        track.applied = true;
+    }
+    Ok(Outcome::InSync { written: true })
+}
+
+async fn apply_whole(
+    ctx: &Context,
+    target: Target,
+    api: &Api<DynamicObject>,
+    bundle: &Bundle,
+    object: &str,
+) -> Result<(), InjectError> {
+    let manifest =
+        target.manifest(ctx, bundle).map_err(|source| InjectError::Manifest { target: target.label(), source })?;
+    let name = target.name(ctx);
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    ctx.link.call("apply", object, api.patch(&name, &params, &Patch::Apply(&manifest))).await?;
+    tracing::info!("{object}: applied");
+    if let Target::Crd(_) = target {
+        established(ctx, &name).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the API server serves the kind; a CRD that takes longer than usual is looked at again later.
+async fn established(ctx: &Context, name: &str) -> Result<(), InjectError> {
+    let api: Api<CustomResourceDefinition> = Api::all(ctx.client.clone());
+    let deadline = Instant::now() + ESTABLISH;
+    loop {
+        let crd = ctx.link.call("get", format!("CustomResourceDefinition {name}"), api.get_opt(name)).await?;
+        let conditions = crd.and_then(|crd| crd.status).and_then(|status| status.conditions).unwrap_or_default();
+        if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let why: Vec<_> = conditions
+                .iter()
+                .filter(|condition| condition.status == "False")
+                .filter_map(|condition| condition.message.as_deref())
+                .collect();
+            tracing::warn!("CustomResourceDefinition {name} is not established after {} s: {}", ESTABLISH.as_secs(), why.join("; "));
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

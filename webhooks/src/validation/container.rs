@@ -1,0 +1,187 @@
+//! The rules of what runs in the pod: env, volumes, resources, port and path, on the hub.
+
+use super::code;
+use super::fields::{self, each_object, is_set, named, object, path};
+use super::names;
+use super::report::{Report, Shown, quoted};
+use super::text as grammar;
+use crate::field::{At, Step};
+use crate::json::{Json, Object};
+
+/// Judges the container block, but for its image.
+pub(super) fn judge(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
+    path(block, "workingDir", at, r, names::absolute_path);
+    path(block, "path", at, r, names::absolute_path);
+    each_object(block, "env", at, |item, at| variable(item, at, r));
+    fields::unique(block, "env", Some("name"), at, r);
+    each_object(block, "volumes", at, |item, at| volume(item, at, r));
+    fields::unique(block, "volumes", Some("name"), at, r);
+    fields::unique(block, "volumes", Some("mountPath"), at, r);
+    if let Some(block) = object(block, "resources") {
+        resources(block, &at.key("resources"), r);
+    }
+}
+
+/// The sources of an env value, with the fields that each needs.
+const ENV_SOURCES: &[&str] = &["secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"];
+
+fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
+    named(item, "name", at, r, names::variable);
+    let (has_value, has_source) = (is_set(item, "value"), is_set(item, "valueFrom"));
+    if has_value && has_source {
+        for (key, other) in [("value", "valueFrom"), ("valueFrom", "value")] {
+            let says = format!("may not be set together with {}; remove one of the two", r.name(&at.key(other)));
+            r.hub(&at.key(key), &code::EXCLUSIVE, Shown::Nothing, "", &says);
+        }
+    } else if !has_value && !has_source {
+        let says = "must have a value or valueFrom; write value: \"\" for an empty variable";
+        r.hub(at, &code::ENV_SOURCE, Shown::Nothing, "", says);
+    }
+    let Some(from) = object(item, "valueFrom") else { return };
+    let from_at = at.key("valueFrom");
+    let written: Vec<&str> = ENV_SOURCES.iter().copied().filter(|source| is_set(from, source)).collect();
+    if written.len() != 1 {
+        let known = ENV_SOURCES.iter().copied();
+        let says = match written.len() {
+            0 => format!("must have exactly one source; write one of {}", sent_sources(r, known)),
+            _ => format!("must have exactly one source, not {}; remove all but one", super::report::listed(written)),
+        };
+        r.hub(&from_at, &code::ENV_SOURCE, Shown::Nothing, &from.len().to_string(), &says);
+    }
+    for source in ["secretKeyRef", "configMapKeyRef"] {
+        if let Some(reference) = object(from, source) {
+            key_reference(reference, &from_at.key(source), r);
+        }
+    }
+    if let Some(divisor) = object(from, "resourceFieldRef") {
+        quantity(divisor, "divisor", &from_at.key("resourceFieldRef"), r);
+    }
+}
+
+/// The sources that the sent version knows.
+fn sent_sources<'a>(r: &Report, known: impl Iterator<Item = &'a str>) -> String {
+    let hub = r.version() == crate::kind::Version::HUB;
+    super::report::listed(known.filter(|source| hub || !crate::conversion::table::provider_env_beyond(source)))
+}
+
+/// `{name, key}` of a Secret or ConfigMap.
+pub(super) fn key_reference(reference: &Object<'_>, at: &At<'_>, r: &mut Report) {
+    named(reference, "name", at, r, names::subdomain);
+    named(reference, "key", at, r, names::data_key);
+}
+
+/// The sources of a volume, with the field that names the source.
+const VOLUME_SOURCES: &[(&str, Option<&str>)] = &[
+    ("secret", Some("secretName")),
+    ("configMap", Some("name")),
+    ("persistentVolumeClaim", Some("claimName")),
+    ("emptyDir", None),
+];
+
+fn volume(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
+    named(item, "name", at, r, names::label);
+    path(item, "mountPath", at, r, mount_path);
+    path(item, "subPath", at, r, names::inner_path);
+    let written: Vec<&str> =
+        VOLUME_SOURCES.iter().map(|(source, _)| *source).filter(|source| is_set(item, source)).collect();
+    if written.len() != 1 {
+        let says = match written.len() {
+            0 => format!(
+                "must have exactly one source; write one of {}",
+                super::report::listed(VOLUME_SOURCES.iter().map(|(source, _)| *source))
+            ),
+            _ => format!("must have exactly one source, not {}; remove all but one", super::report::listed(written)),
+        };
+        r.hub(at, &code::VOLUME_SOURCE, Shown::Nothing, &item.len().to_string(), &says);
+    }
+    for (source, name) in VOLUME_SOURCES {
+        let Some(block) = object(item, source) else { continue };
+        let source_at = at.key(source);
+        if let Some(name) = name {
+            named(block, name, &source_at, r, names::subdomain);
+        }
+        each_object(block, "items", &source_at, |item, at| {
+            named(item, "key", at, r, names::data_key);
+            path(item, "path", at, r, names::inner_path);
+        });
+        quantity(block, "sizeLimit", &source_at, r);
+    }
+}
+
+fn mount_path(text: &str) -> Result<(), String> {
+    names::absolute_path(text)?;
+    if text.contains(':') { Err("must not hold \":\"".to_owned()) } else { Ok(()) }
+}
+
+fn resources(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
+    for key in ["limits", "requests"] {
+        let list_at = at.key(key);
+        for (name, _) in object(block, key).into_iter().flat_map(Object::iter) {
+            let here = list_at.then(Step::MapKey(name));
+            if let Err(says) = names::qualified(name) {
+                r.hub(&here, &code::NAME, Shown::Text(name), name, &says);
+            }
+        }
+    }
+    let (requests, limits) = (object(block, "requests"), object(block, "limits"));
+    let (requests_at, limits_at) = (at.key("requests"), at.key("limits"));
+    for (name, _) in limits.into_iter().flat_map(Object::iter) {
+        quantity_in(limits, name, &limits_at, r);
+    }
+    for (name, value) in requests.into_iter().flat_map(Object::iter) {
+        let request = quantity_in(requests, name, &requests_at, r);
+        let limit_value = limits.and_then(|limits| limits.get(name));
+        let limit = limit_value.and_then(quantity_text).and_then(|text| grammar::quantity(&text).ok());
+        let (Some(request), Some(limit)) = (request, limit) else { continue };
+        if request <= limit {
+            continue;
+        }
+        let (Some(request_text), Some(limit_text)) = (quantity_text(value), limit_value.and_then(quantity_text)) else {
+            continue;
+        };
+        let (request_at, limit_at) = (requests_at.then(resource_step(name)), limits_at.then(resource_step(name)));
+        let values = format!("{request_text}\0{limit_text}");
+        let says = format!("must not be more than {} ({})", r.name(&limit_at), quoted(&limit_text));
+        r.hub(&request_at, &code::REQUEST_OVER_LIMIT, Shown::Text(&request_text), &values, &says);
+        let says = format!("must not be less than {} ({})", r.name(&request_at), quoted(&request_text));
+        r.or_at(&limit_at, &code::REQUEST_OVER_LIMIT, Shown::Text(&limit_text), &says);
+    }
+}
+
+/// cpu and memory are fields in v1alpha1 and keys of a map in the hub: shown alike, as the field they are to users.
+fn resource_step(name: &str) -> Step<'_> {
+    if crate::conversion::table::is_v1alpha1_resource(name) { Step::Key(name) } else { Step::MapKey(name) }
+}
+
+fn quantity_in(
+    parent: Option<&Object<'_>>,
+    name: &str,
+    at: &At<'_>,
+    r: &mut Report,
+) -> Option<mcp_hangar_api::quantity::Quantity> {
+    let text = parent?.get(name).and_then(quantity_text)?;
+    match grammar::quantity(&text) {
+        Ok(quantity) => Some(quantity),
+        Err(says) => {
+            r.hub(&at.then(resource_step(name)), &code::QUANTITY, Shown::Text(&text), &text, &says);
+            None
+        }
+    }
+}
+
+fn quantity(parent: &Object<'_>, key: &str, at: &At<'_>, r: &mut Report) {
+    if let Some(text) = parent.get(key).and_then(quantity_text)
+        && let Err(says) = grammar::quantity(&text)
+    {
+        r.hub(&at.key(key), &code::QUANTITY, Shown::Text(&text), &text, &says);
+    }
+}
+
+/// A quantity is a string or an integer.
+fn quantity_text(value: &Json<'_>) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.to_string()),
+        Json::Number(number) if !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    }
+}
