@@ -90,7 +90,12 @@ pub struct RunArgs {
     pub namespace: Option<String>,
 
     /// Secret that holds the CA; made when it is not there
-    #[arg(long, env = "MCP_HANGAR_CA_SECRET", default_value = "mcp-hangar-operator-webhook-ca", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "MCP_HANGAR_CA_SECRET",
+        default_value = "mcp-hangar-operator-webhook-ca",
+        value_name = "NAME"
+    )]
     pub ca_secret: String,
 
     /// Who makes the certificates
@@ -165,7 +170,8 @@ impl RunArgs {
         if let Some(url) = &self.webhook_url {
             return Endpoint::Url(url.clone());
         }
-        let namespace = self.service_namespace.as_deref().or(self.pod_namespace.as_deref()).unwrap_or(NAMESPACE);
+        let namespace =
+            self.service_namespace.as_deref().or(self.pod_namespace.as_deref()).unwrap_or(NAMESPACE);
         Endpoint::Service {
             name: self.service_name.clone(),
             namespace: namespace.to_owned(),
@@ -231,7 +237,9 @@ impl std::str::FromStr for Listen {
             let port = port.parse().map_err(|error| format!("{error}"))?;
             return Ok(Self(Some((Ipv6Addr::UNSPECIFIED, port).into())));
         }
-        text.parse().map(|address| Self(Some(address))).map_err(|error| format!("{error}; write ADDR:PORT, :PORT or off"))
+        text.parse()
+            .map(|address| Self(Some(address)))
+            .map_err(|error| format!("{error}; write ADDR:PORT, :PORT or off"))
     }
 }
 
@@ -317,7 +325,9 @@ mod tests {
     fn every_flag_of_run_is_also_an_environment_variable() {
         let cli = Cli::command();
         let run = cli.find_subcommand("run").unwrap();
-        for argument in run.get_arguments().filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version")) {
+        for argument in
+            run.get_arguments().filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
+        {
             assert!(argument.get_env().is_some(), "{}", argument.get_id());
         }
     }

@@ -45,7 +45,12 @@ pub struct Context {
 
 impl Context {
     /// Puts it together; nothing is sent yet.
-    pub fn new(args: &RunArgs, config: Config, endpoint: Endpoint, metrics: Arc<Metrics>) -> Result<Self, RunError> {
+    pub fn new(
+        args: &RunArgs,
+        config: Config,
+        endpoint: Endpoint,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, RunError> {
         let server = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))?;
         Ok(Self::with_client(args, client, server, endpoint, metrics))
@@ -112,7 +117,9 @@ impl Context {
             note: Some(cut(note, LONGEST_NOTE).to_owned()),
             secondary: None,
         };
-        let published = tokio::time::timeout(Duration::from_secs(5), self.recorder.publish(&event, &self.regarding)).await;
+        let published =
+            tokio::time::timeout(Duration::from_secs(5), self.recorder.publish(&event, &self.regarding))
+                .await;
         if let Ok(Err(error)) = published {
             tracing::debug!("failed to publish event {reason}: {}", crate::retry::text(&error));
         }

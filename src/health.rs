@@ -44,7 +44,11 @@ impl Health {
 
     /// The checks in the order in which they come true, each with what is wrong.
     fn checks(&self) -> [(&'static str, Result<(), &'static str>); 3] {
-        checks(self.listening.load(Ordering::Relaxed), self.draining.load(Ordering::Relaxed), self.resolver.status())
+        checks(
+            self.listening.load(Ordering::Relaxed),
+            self.draining.load(Ordering::Relaxed),
+            self.resolver.status(),
+        )
     }
 
     /// Status and verbose text of `/readyz`.

@@ -10,7 +10,8 @@ use crate::cli::LogFormat;
 
 /// Starts logging; the error is for the user who wrote the level.
 pub fn start(format: LogFormat, level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(directives(level)).map_err(|error| format!("--log-level {level:?}: {error}"))?;
+    let filter =
+        EnvFilter::try_new(directives(level)).map_err(|error| format!("--log-level {level:?}: {error}"))?;
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let json = match format {
@@ -32,14 +33,9 @@ fn directives(level: &str) -> String {
     if level.contains([',', '=']) {
         return level.to_owned();
     }
-    let others = match level {
-        "trace" => "debug",
-        "debug" => "info",
-        _ => "error",
-    };
     match level {
-        "off" => "off".to_owned(),
-        _ => format!("{others},kube_runtime=off,mcp_hangar={level}"),
+        "off" | "trace" => level.to_owned(),
+        _ => format!("error,kube_client=off,kube_runtime=off,mcp_hangar={level}"),
     }
 }
 
@@ -49,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_bare_level_is_for_our_own_crates() {
-        assert_eq!(directives("info"), "error,kube_runtime=off,mcp_hangar=info");
+        assert_eq!(directives("info"), "error,kube_client=off,kube_runtime=off,mcp_hangar=info");
         assert_eq!(directives("info,hyper=debug"), "info,hyper=debug");
     }
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use axum::http::Uri;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference, ValidatingWebhook,
-    ValidatingWebhookConfiguration, WebhookClientConfig,
+    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
+    ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as crd;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -79,7 +79,8 @@ impl BaseUrl {
         if uri.query().is_some() || text.contains('#') || !matches!(uri.path(), "" | "/") {
             return Err("it must end after host and port; the operator adds the paths".into());
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or("it has no host; write https://HOST:PORT")?;
+        let host =
+            uri.host().filter(|host| !host.is_empty()).ok_or("it has no host; write https://HOST:PORT")?;
         Ok(Self {
             text: format!("https://{authority}"),
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
@@ -243,7 +244,10 @@ fn match_conditions() -> Vec<MatchCondition> {
         format!("!{OLD}.all(k, {FREE} || k in {NEW})"),
     ];
     vec![
-        MatchCondition { name: "not-deleting".into(), expression: "!has(object.metadata.deletionTimestamp)".into() },
+        MatchCondition {
+            name: "not-deleting".into(),
+            expression: "!has(object.metadata.deletionTimestamp)".into(),
+        },
         MatchCondition { name: "spec-or-annotations-changed".into(), expression: changed.join(" || ") },
     ]
 }
@@ -266,9 +270,16 @@ mod tests {
 
     #[test]
     fn refuses_a_webhook_url_that_the_api_server_would_refuse() {
-        for text in
-            ["http://a:1", "127.0.0.1:9443", "https://a/x", "https://a?b=c", "https://u:p@a", "", "https://", "https://a#b"]
-        {
+        for text in [
+            "http://a:1",
+            "127.0.0.1:9443",
+            "https://a/x",
+            "https://a?b=c",
+            "https://u:p@a",
+            "",
+            "https://",
+            "https://a#b",
+        ] {
             assert!(BaseUrl::parse(text).is_err(), "{text}");
         }
     }

@@ -10,7 +10,8 @@ use mcp_hangar_webhooks::observer::{Admission, Conversion, Observer};
 use mcp_hangar_webhooks::validation::code::CODES;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::manifests::VERSIONS;
@@ -24,8 +25,10 @@ const LABEL_VERSIONS: [&str; 3] = [VERSIONS[0], VERSIONS[1], UNKNOWN];
 const OPERATIONS: [&str; 3] = ["CREATE", "UPDATE", OTHER];
 const ALLOWED: [&str; 2] = ["true", "false"];
 const RESULTS: [&str; 2] = ["success", "failure"];
-const ADMISSION_BUCKETS: [f64; 10] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0];
-const CONVERSION_BUCKETS: [f64; 10] = [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 2.0];
+const ADMISSION_BUCKETS: [f64; 10] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0];
+const CONVERSION_BUCKETS: [f64; 10] =
+    [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 2.0];
 
 /// The registry with its series.
 pub struct Metrics {
@@ -50,7 +53,8 @@ impl Metrics {
     pub fn new(build: &Build) -> Result<Self, Error> {
         let registry = Registry::new();
         let r = &registry;
-        let info = gauges(r, "build_info", "Always 1; the labels say what runs.", &["version", "revision", "rust"])?;
+        let info =
+            gauges(r, "build_info", "Always 1; the labels say what runs.", &["version", "revision", "rust"])?;
         info.with_label_values(&[build.version, build.revision, build.rust]).set(1);
         r.register(Box::new(ProcessCollector::for_self()))?;
         let codes = CODES.iter().map(|code| code.id).chain([UNKNOWN]).collect::<Vec<_>>();
@@ -75,7 +79,12 @@ impl Metrics {
                 [&codes],
             ),
             conversion_objects: Grid::new(
-                counters(r, "conversion_objects_total", "Objects in conversion reviews.", &["kind", "from", "to", "result"])?,
+                counters(
+                    r,
+                    "conversion_objects_total",
+                    "Objects in conversion reviews.",
+                    &["kind", "from", "to", "result"],
+                )?,
                 [&KINDS, &LABEL_VERSIONS, &LABEL_VERSIONS, &RESULTS],
             ),
             conversion_duration: histogram(
@@ -84,9 +93,19 @@ impl Metrics {
                 "Time from the body read to the answer ready.",
                 &CONVERSION_BUCKETS,
             )?,
-            handshakes_failed: counters(r, "webhook_handshakes_failed_total", "Failed TLS handshakes.", &["reason"])?,
+            handshakes_failed: counters(
+                r,
+                "webhook_handshakes_failed_total",
+                "Failed TLS handshakes.",
+                &["reason"],
+            )?,
             panics: counter(r, "webhook_panics_total", "Handlers that panicked; the caller got a 500.")?,
-            refused: counters(r, "webhook_refused_total", "Connections and requests over a limit.", &["limit"])?,
+            refused: counters(
+                r,
+                "webhook_refused_total",
+                "Connections and requests over a limit.",
+                &["limit"],
+            )?,
             certificate_expiry: gauges(
                 r,
                 "certificate_expiry_timestamp_seconds",
@@ -100,7 +119,11 @@ impl Metrics {
                 &["target"],
             )?,
             bundle_writes: counters(r, "ca_bundle_writes_total", "Repairs of a target.", &["target"])?,
-            selftest_passed: gauge(r, "selftest_passed", "1 after the API server was seen to use the webhooks.")?,
+            selftest_passed: gauge(
+                r,
+                "selftest_passed",
+                "1 after the API server was seen to use the webhooks.",
+            )?,
             api_server_up: gauge(r, "api_server_up", "1 while the API server answers.")?,
             registry,
         })
@@ -143,7 +166,8 @@ impl Metrics {
 impl Observer for Metrics {
     fn admission(&self, record: &Admission<'_>) {
         let Admission { webhook, kind, version, operation, allowed, codes, elapsed } = *record;
-        self.admission_requests.add([webhook, kind, version, operation, if allowed { "true" } else { "false" }], 1);
+        self.admission_requests
+            .add([webhook, kind, version, operation, if allowed { "true" } else { "false" }], 1);
         self.admission_duration.observe(elapsed.as_secs_f64());
         for code in codes {
             self.admission_rejections.add([code], 1);
@@ -152,7 +176,8 @@ impl Observer for Metrics {
 
     fn conversion(&self, record: &Conversion<'_>) {
         let Conversion { kind, from, to, objects, succeeded, elapsed } = *record;
-        self.conversion_objects.add([kind, from, to, if succeeded { "success" } else { "failure" }], objects as u64);
+        self.conversion_objects
+            .add([kind, from, to, if succeeded { "success" } else { "failure" }], objects as u64);
         self.conversion_duration.observe(elapsed.as_secs_f64());
     }
 
@@ -188,7 +213,8 @@ impl<const N: usize> Grid<N> {
         let mut index = 0;
         let mut known = [""; N];
         for ((set, value), slot) in self.labels.iter().zip(values).zip(&mut known) {
-            let position = set.iter().position(|known| *known == value).unwrap_or(set.len().saturating_sub(1));
+            let position =
+                set.iter().position(|known| *known == value).unwrap_or(set.len().saturating_sub(1));
             *slot = set.get(position).copied().unwrap_or(UNKNOWN);
             index = index * set.len() + position;
         }

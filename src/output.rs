@@ -55,9 +55,11 @@ pub fn crds(args: &CrdsArgs, out: &mut dyn Write) -> Result<(), OutputError> {
         let documents: Vec<String> = crds.iter().map(yaml).collect::<Result<_, _>>()?;
         return print(out, &format!("{HEADER}---\n{}", documents.join("---\n")));
     };
-    std::fs::create_dir_all(dir).map_err(|source| OutputError::Write { place: dir.display().to_string(), source })?;
+    std::fs::create_dir_all(dir)
+        .map_err(|source| OutputError::Write { place: dir.display().to_string(), source })?;
     for crd in &crds {
-        let path = dir.join(format!("{}.yaml", crd.spec.names.singular.as_deref().unwrap_or(&crd.spec.names.plural)));
+        let path = dir
+            .join(format!("{}.yaml", crd.spec.names.singular.as_deref().unwrap_or(&crd.spec.names.plural)));
         write_file(&path, &format!("{HEADER}{}", yaml(crd)?))?;
     }
     Ok(())
@@ -100,7 +102,11 @@ pub fn explain(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), OutputErro
             None => format!("{id:?}"),
         })
         .collect();
-    Err(OutputError::UnknownCode(format!("{}\n`explain --list` lists all {} codes", hints.join(", "), CODES.len())))
+    Err(OutputError::UnknownCode(format!(
+        "{}\n`explain --list` lists all {} codes",
+        hints.join(", "),
+        CODES.len()
+    )))
 }
 
 fn list() -> String {
@@ -113,7 +119,8 @@ fn nearest(id: &str) -> Option<&'static str> {
     let with_prefix = format!("HGR{id}");
     let mut near = CODES.iter().map(|code| code.id).filter(|known| {
         *known == with_prefix
-            || (known.len() == id.len() && known.bytes().zip(id.bytes()).filter(|(one, other)| one != other).count() == 1)
+            || (known.len() == id.len()
+                && known.bytes().zip(id.bytes()).filter(|(one, other)| one != other).count() == 1)
     });
     near.next()
 }
@@ -129,7 +136,8 @@ pub fn version(args: &VersionArgs, out: &mut dyn Write) -> Result<(), OutputErro
 
 /// One YAML document, with a newline at its end.
 pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, OutputError> {
-    let error = |reason: String| OutputError::Yaml { name: crd.metadata.name.clone().unwrap_or_default(), reason };
+    let error =
+        |reason: String| OutputError::Yaml { name: crd.metadata.name.clone().unwrap_or_default(), reason };
     let value = mcp_hangar_api::crd::to_value(crd).map_err(|source| error(source.to_string()))?;
     let mut text = serde_saphyr::to_string(&value).map_err(|source| error(source.to_string()))?;
     if !text.ends_with('\n') {
@@ -147,5 +155,6 @@ fn print(out: &mut dyn Write, text: &str) -> Result<(), OutputError> {
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), OutputError> {
-    std::fs::write(path, text).map_err(|source| OutputError::Write { place: path.display().to_string(), source })
+    std::fs::write(path, text)
+        .map_err(|source| OutputError::Write { place: path.display().to_string(), source })
 }

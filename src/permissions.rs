@@ -7,7 +7,9 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
 use kube::Api;
 use kube::api::PostParams;
 
@@ -58,16 +60,17 @@ impl std::fmt::Display for Permission {
 pub fn needed(ctx: &Context, own_ca: bool) -> Vec<Permission> {
     const WATCH: [&str; 3] = ["get", "list", "watch"];
     let mut all = Vec::new();
-    let mut add = |verbs: &[&'static str], group, resource: &str, namespace: Option<&str>, name: Option<&str>| {
-        all.extend(verbs.iter().map(|&verb| Permission {
-            verb,
-            group,
-            resource: resource.to_owned(),
-            namespace: namespace.map(str::to_owned),
-            // Nobody can be allowed to create one name only.
-            name: name.filter(|_| verb != "create").map(str::to_owned),
-        }));
-    };
+    let mut add =
+        |verbs: &[&'static str], group, resource: &str, namespace: Option<&str>, name: Option<&str>| {
+            all.extend(verbs.iter().map(|&verb| Permission {
+                verb,
+                group,
+                resource: resource.to_owned(),
+                namespace: namespace.map(str::to_owned),
+                // Nobody can be allowed to create one name only.
+                name: name.filter(|_| verb != "create").map(str::to_owned),
+            }));
+        };
     let namespace = Some(ctx.namespace.as_str());
     if own_ca {
         add(&WATCH, "", "secrets", namespace, Some(&ctx.ca_secret));
@@ -127,7 +130,9 @@ pub async fn guard(ctx: &Context, own_ca: bool) -> RunError {
 
 async fn missing(ctx: &Context, needed: &[Permission]) -> Result<Vec<Permission>, ClusterError> {
     let answers: Vec<_> = stream::iter(needed.to_vec())
-        .map(|permission| async move { allowed(ctx, &permission).await.map(|allowed| (!allowed).then_some(permission)) })
+        .map(|permission| async move {
+            allowed(ctx, &permission).await.map(|allowed| (!allowed).then_some(permission))
+        })
         .buffered(8)
         .collect()
         .await;
@@ -151,7 +156,10 @@ async fn allowed(ctx: &Context, permission: &Permission) -> Result<bool, Cluster
         ..SelfSubjectAccessReview::default()
     };
     let api: Api<SelfSubjectAccessReview> = Api::all(ctx.client.clone());
-    let answer = ctx.link.call("create", "selfsubjectaccessreview", api.create(&PostParams::default(), &review)).await?;
+    let answer = ctx
+        .link
+        .call("create", "selfsubjectaccessreview", api.create(&PostParams::default(), &review))
+        .await?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 

@@ -20,10 +20,11 @@ const REMINDER: Duration = Duration::from_secs(60);
 pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Waits between attempts: 200 ms, growing to 5 s, with jitter, without end.
-pub fn backoff() -> backon::ExponentialBuilder {
+fn backoff() -> backon::ExponentialBuilder {
     backon::ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(LONGEST_WAIT)
+        // Jitter adds up to as much again.
+        .with_max_delay(LONGEST_WAIT / 2)
         .with_jitter()
         .without_max_times()
 }
@@ -42,6 +43,36 @@ impl Attempts {
     pub fn succeeded(&mut self) {
         self.0 = None;
     }
+}
+
+/// The waits of a watch. A watch reports success before every attempt to list, so that only a while without failures
+/// is a success.
+#[derive(Debug, Default)]
+pub struct WatchBackoff {
+    attempts: Attempts,
+    last: Option<Instant>,
+}
+
+impl WatchBackoff {
+    fn failed(&mut self, now: Instant) -> Duration {
+        if self.last.is_some_and(|last| now.duration_since(last) > LONGEST_WAIT * 3) {
+            self.attempts.succeeded();
+        }
+        self.last = Some(now);
+        self.attempts.failed()
+    }
+}
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.failed(Instant::now()))
+    }
+}
+
+impl kube::runtime::utils::Backoff for WatchBackoff {
+    fn reset(&mut self) {}
 }
 
 /// What a failed call means for whoever made it.
@@ -203,7 +234,9 @@ impl Link {
     pub fn watch_failed(&self, object: &str, error: kube::runtime::watcher::Error) {
         use kube::runtime::watcher::Error;
         let source = match error {
-            Error::InitialListFailed(error) | Error::WatchStartFailed(error) | Error::WatchFailed(error) => error,
+            Error::InitialListFailed(error) | Error::WatchStartFailed(error) | Error::WatchFailed(error) => {
+                error
+            }
             Error::WatchError(status) => kube::Error::Api(status),
             Error::NoResourceVersion => return,
         };
@@ -224,7 +257,9 @@ impl Link {
             Trouble::Away => return self.away(error),
             Trouble::Credentials => Refusal::Credentials,
             Trouble::Forbidden => Refusal::Permission(error.to_string()),
-            Trouble::NotFound | Trouble::Conflict | Trouble::Terminating | Trouble::Rejected => return self.reached(),
+            Trouble::NotFound | Trouble::Conflict | Trouble::Terminating | Trouble::Rejected => {
+                return self.reached();
+            }
         };
         self.reached();
         if self.seldom.due(error.kind(), &error.to_string(), Instant::now()) {
@@ -340,7 +375,11 @@ mod tests {
 
     #[test]
     fn a_terminating_namespace_is_not_a_missing_permission() {
-        let cause = StatusCause { reason: "NamespaceTerminating".into(), message: String::new(), field: String::new() };
+        let cause = StatusCause {
+            reason: "NamespaceTerminating".into(),
+            message: String::new(),
+            field: String::new(),
+        };
         let details: StatusDetails = serde_json::from_value(serde_json::json!({"causes": [cause]})).unwrap();
         let status = Status::failure("is being terminated", "Forbidden").with_code(403).with_details(details);
         assert_eq!(Trouble::of(&kube::Error::Api(status.boxed())), Trouble::Terminating);
@@ -361,8 +400,18 @@ mod tests {
         let first = attempts.failed();
         assert!(first < Duration::from_millis(500), "{first:?}");
         let last = (0..10).map(|_| attempts.failed()).last().unwrap();
-        assert!(last >= LONGEST_WAIT && last <= LONGEST_WAIT * 2, "{last:?}");
+        assert!(last >= LONGEST_WAIT / 2 && last <= LONGEST_WAIT, "{last:?}");
         attempts.succeeded();
         assert!(attempts.failed() < Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_watch_that_keeps_failing_waits_longer_and_longer() {
+        let start = Instant::now();
+        let mut watch = WatchBackoff::default();
+        let mut waits = (0..8).map(|n| watch.failed(start + LONGEST_WAIT * n));
+        assert!(waits.next().unwrap() < Duration::from_millis(500));
+        assert!(waits.last().unwrap() >= LONGEST_WAIT / 2);
+        assert!(watch.failed(start + LONGEST_WAIT * 20) < Duration::from_millis(500));
     }
 }

@@ -85,7 +85,12 @@ pub async fn run(args: &RunArgs) -> Result<(), RunError> {
         serve_plain(&mut tasks, "health", listener, health_router(Arc::clone(&health)));
     }
     if let Some(listener) = listeners.metrics {
-        serve_plain(&mut tasks, "metrics", listener, metrics_router(Arc::clone(&metrics), Arc::clone(&resolver)));
+        serve_plain(
+            &mut tasks,
+            "metrics",
+            listener,
+            metrics_router(Arc::clone(&metrics), Arc::clone(&resolver)),
+        );
     }
     start_trust(&mut tasks, &ctx, source, Arc::clone(&resolver), listeners.webhook_addr);
     let drain = Drain {
@@ -129,7 +134,12 @@ pub async fn run(args: &RunArgs) -> Result<(), RunError> {
 fn webhook_router(args: &RunArgs, observer: Arc<dyn Observer>) -> Router {
     let policy = Policy {
         image_digest: args.image_digest_policy.into(),
-        configmap_namespaces: args.configmap_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
+        configmap_namespaces: args
+            .configmap_namespaces
+            .iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect(),
     };
     let rules = Arc::new(Rules { policy, observer: Arc::clone(&observer) });
     service::router(Webhooks::new(rules, observer, &Limits::default()))
@@ -172,9 +182,9 @@ fn start_trust(
     tasks.spawn(stops("the leaf", trust::keep_leaf_fresh(Arc::clone(&resolver))));
     let shared = Arc::clone(ctx);
     match source {
-        Source::Store => tasks.spawn(async move {
-            stops("the CA", store::keep(&shared, &resolver, &bundle)).await
-        }),
+        Source::Store => {
+            tasks.spawn(async move { stops("the CA", store::keep(&shared, &resolver, &bundle)).await })
+        }
         Source::Files { dir, set, bundle: first } => tasks.spawn(async move {
             bundle.send_replace(Some(first));
             stops("the certificate files", files::keep(&shared, &dir, set, &resolver, &bundle)).await
@@ -198,7 +208,10 @@ async fn stops(task: &'static str, work: impl Future<Output = ()>) -> RunError {
 
 fn serve_plain(tasks: &mut JoinSet<RunError>, task: &'static str, listener: TcpListener, router: Router) {
     tasks.spawn(async move {
-        let reason = axum::serve(listener, router).await.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+        let reason = axum::serve(listener, router)
+            .await
+            .err()
+            .map_or_else(|| "it ended".to_owned(), |error| error.to_string());
         RunError::Task { task, reason }
     });
 }
@@ -212,7 +225,8 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self, RunError> {
         let listen = |kind| {
-            signal(kind).map_err(|error| RunError::Task { task: "the signal handlers", reason: error.to_string() })
+            signal(kind)
+                .map_err(|error| RunError::Task { task: "the signal handlers", reason: error.to_string() })
         };
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }

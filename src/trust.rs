@@ -24,7 +24,7 @@ use mcp_hangar_webhooks::tls::LeafResolver;
 pub use bundle::Bundle;
 
 use crate::context::Context;
-use crate::retry::backoff;
+use crate::retry::WatchBackoff;
 
 /// How often a leaf's age is looked at; a handshake looks too.
 const LEAF_CHECK: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ fn pokes<'a>(
     };
     let label = format!("{}/{name}", resource.plural);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    watcher(api, config).backoff(watcher::ExponentialBackoff::from(backoff())).filter_map(move |event| {
+    watcher(api, config).backoff(WatchBackoff::default()).filter_map(move |event| {
         let told = match event {
             Ok(watcher::Event::Init) => None,
             Ok(_) => Some(()),

@@ -72,7 +72,8 @@ impl Bundle {
 }
 
 fn not_after(der: &[u8]) -> Result<SystemTime, BundleError> {
-    let (_, certificate) = parse_x509_certificate(der).map_err(|error| BundleError::Read(error.to_string()))?;
+    let (_, certificate) =
+        parse_x509_certificate(der).map_err(|error| BundleError::Read(error.to_string()))?;
     let seconds = certificate.validity().not_after.timestamp();
     Ok(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }

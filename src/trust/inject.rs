@@ -10,7 +10,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, stream};
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -80,7 +82,9 @@ impl Target {
     fn wanted(self, ctx: &Context, bundle: &Bundle) -> Wanted {
         match self {
             Self::Crd(_) => Wanted::conversion(&ctx.endpoint, bundle),
-            Self::Mutating => Wanted::admission(&ctx.endpoint, bundle, manifests::DEFAULT_ENTRY, manifests::DEFAULT_PATH),
+            Self::Mutating => {
+                Wanted::admission(&ctx.endpoint, bundle, manifests::DEFAULT_ENTRY, manifests::DEFAULT_PATH)
+            }
             Self::Validating => {
                 Wanted::admission(&ctx.endpoint, bundle, manifests::VALIDATE_ENTRY, manifests::VALIDATE_PATH)
             }
@@ -98,8 +102,12 @@ impl Target {
                     .find(|crd| crd.metadata.name.as_deref() == Some(name.as_str()));
                 serde_json::to_value(crd)
             }
-            Self::Mutating => serde_json::to_value(manifests::mutating(&ctx.configuration_name, &ctx.endpoint, pem)),
-            Self::Validating => serde_json::to_value(manifests::validating(&ctx.configuration_name, &ctx.endpoint, pem)),
+            Self::Mutating => {
+                serde_json::to_value(manifests::mutating(&ctx.configuration_name, &ctx.endpoint, pem))
+            }
+            Self::Validating => {
+                serde_json::to_value(manifests::validating(&ctx.configuration_name, &ctx.endpoint, pem))
+            }
         }
     }
 }
@@ -153,8 +161,13 @@ impl InjectError {
 
 /// Keeps the five objects right for as long as the process lives; counts up `injected` when something was written.
 pub async fn keep(ctx: &Context, mut bundle: watch::Receiver<Option<Bundle>>, injected: &watch::Sender<u64>) {
-    let mut tracks =
-        TARGETS.map(|target| Track { target, dirty: true, applied: false, in_sync: false, pace: Pace::default() });
+    let mut tracks = TARGETS.map(|target| Track {
+        target,
+        dirty: true,
+        applied: false,
+        in_sync: false,
+        pace: Pace::default(),
+    });
     let streams = TARGETS.iter().enumerate().map(|(index, target)| {
         pokes(ctx, &target.resource(), None, &target.name(ctx)).map(move |()| index).boxed()
     });
@@ -206,7 +219,12 @@ fn mark(tracks: &mut [Track], index: Option<usize>) {
 }
 
 /// Looks at every dirty target; says whether something was written and how long to wait.
-async fn pass(ctx: &Context, tracks: &mut [Track], bundle: &Bundle, attempts: &mut Attempts) -> (bool, Duration) {
+async fn pass(
+    ctx: &Context,
+    tracks: &mut [Track],
+    bundle: &Bundle,
+    attempts: &mut Attempts,
+) -> (bool, Duration) {
     let (mut any_written, mut failed, mut paced) = (false, false, false);
     for track in tracks.iter_mut().filter(|track| track.dirty) {
         let label = track.target.label();
@@ -266,7 +284,9 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
         None => Decision::Lacking("it does not exist".into()),
     };
     let patch = match decision {
-        Decision::Patch(patch) => Some(patch),
+        // Applying the whole object writes the rest too; CRDs had better be written once.
+        Decision::Patch { removes: false, .. } if apply => None,
+        Decision::Patch { patch, .. } => Some(patch),
         Decision::InSync => None,
         Decision::Lacking(_) if apply => None,
         Decision::Lacking(reason) => {
@@ -283,7 +303,11 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
     }
     if !track.pace.take(Instant::now()) {
         if ctx.link.say_now(target.label(), "paced") {
-            tracing::warn!("{object}: something else keeps changing it; repairing it every {} s only. `kubectl get {} {name} -o yaml --show-managed-fields` says who", INTERVAL.as_secs(), resource.plural);
+            tracing::warn!(
+                "{object}: something else keeps changing it; repairing it every {} s only. `kubectl get {} {name} -o yaml --show-managed-fields` says who",
+                INTERVAL.as_secs(),
+                resource.plural
+            );
         }
         return Ok(Outcome::Paced);
     }
@@ -306,8 +330,9 @@ async fn apply_whole(
     bundle: &Bundle,
     object: &str,
 ) -> Result<(), InjectError> {
-    let manifest =
-        target.manifest(ctx, bundle).map_err(|source| InjectError::Manifest { target: target.label(), source })?;
+    let manifest = target
+        .manifest(ctx, bundle)
+        .map_err(|source| InjectError::Manifest { target: target.label(), source })?;
     let name = target.name(ctx);
     let params = PatchParams::apply(FIELD_MANAGER).force();
     ctx.link.call("apply", object, api.patch(&name, &params, &Patch::Apply(&manifest))).await?;
@@ -324,7 +349,8 @@ async fn established(ctx: &Context, name: &str) -> Result<(), InjectError> {
     let deadline = Instant::now() + ESTABLISH;
     loop {
         let crd = ctx.link.call("get", format!("CustomResourceDefinition {name}"), api.get_opt(name)).await?;
-        let conditions = crd.and_then(|crd| crd.status).and_then(|status| status.conditions).unwrap_or_default();
+        let conditions =
+            crd.and_then(|crd| crd.status).and_then(|status| status.conditions).unwrap_or_default();
         if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
             return Ok(());
         }
@@ -334,7 +360,11 @@ async fn established(ctx: &Context, name: &str) -> Result<(), InjectError> {
                 .filter(|condition| condition.status == "False")
                 .filter_map(|condition| condition.message.as_deref())
                 .collect();
-            tracing::warn!("CustomResourceDefinition {name} is not established after {} s: {}", ESTABLISH.as_secs(), why.join("; "));
+            tracing::warn!(
+                "CustomResourceDefinition {name} is not established after {} s: {}",
+                ESTABLISH.as_secs(),
+                why.join("; ")
+            );
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -20,7 +20,8 @@ impl Pace {
     /// Whether one more repair may be made now.
     pub fn take(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
-        let back = u32::try_from(now.duration_since(since).as_millis() / INTERVAL.as_millis()).unwrap_or(u32::MAX);
+        let back =
+            u32::try_from(now.duration_since(since).as_millis() / INTERVAL.as_millis()).unwrap_or(u32::MAX);
         if back >= self.used {
             (self.used, self.since) = (0, Some(now));
         } else {

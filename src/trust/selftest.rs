@@ -98,7 +98,10 @@ async fn report(
     }
     match &result {
         Ok(()) => {
-            tracing::info!(webhooks = listening, "self-test passed: the API server uses our webhooks in both versions");
+            tracing::info!(
+                webhooks = listening,
+                "self-test passed: the API server uses our webhooks in both versions"
+            );
             if reported.is_some() {
                 let note = "The API server uses the webhooks again.";
                 ctx.event(EventType::Normal, "SelfTestPassed", "SelfTest", note).await;
@@ -117,7 +120,8 @@ async fn run(ctx: &Context) -> Option<Result<(), Failure>> {
     for version in VERSIONS {
         for good in [false, true] {
             let result = create(ctx, version, good).await;
-            if matches!(&result, Err(error) if error.trouble() == Trouble::Away && !names_webhook(&error.to_string())) {
+            if matches!(&result, Err(error) if error.trouble() == Trouble::Away && !names_webhook(&error.to_string()))
+            {
                 return None;
             }
             let judged = if good { judge_good(&result) } else { judge_bad(&result) };
@@ -132,7 +136,10 @@ async fn run(ctx: &Context) -> Option<Result<(), Failure>> {
 }
 
 async fn create(ctx: &Context, version: &str, good: bool) -> Result<DynamicObject, ClusterError> {
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, version, "MCPProvider"), "mcpproviders");
+    let resource = ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk(GROUP, version, "MCPProvider"),
+        "mcpproviders",
+    );
     let mut object = DynamicObject::new("", &resource).data(json!({"spec": spec(version, good)}));
     object.metadata.name = None;
     object.metadata.generate_name = Some("mcp-hangar-selftest-".into());
@@ -190,7 +197,9 @@ fn advice(error: &str, endpoint: &Endpoint) -> String {
         return "the webhook configurations are missing, or their rules or selectors leave this namespace out".into();
     }
     if has(&["x509", "certificate"]) {
-        return format!("the caBundle does not fit the certificate at {peer}: something else answers there, or it is being repaired");
+        return format!(
+            "the caBundle does not fit the certificate at {peer}: something else answers there, or it is being repaired"
+        );
     }
     if has(&["no endpoints available", "connection refused"]) {
         return format!("nobody listens at {peer}: is a pod ready, and is the address right?");
@@ -227,7 +236,10 @@ mod tests {
     fn a_denial_counts_only_when_it_is_ours() {
         let ours = "spec.image: Required value: must be set when spec.mode is \"container\" [HGR101]";
         assert_eq!(judge_bad(&refused(ours)), Ok(()));
-        assert_eq!(judge_bad(&refused("spec.mode: Unsupported value")), Err("spec.mode: Unsupported value".into()));
+        assert_eq!(
+            judge_bad(&refused("spec.mode: Unsupported value")),
+            Err("spec.mode: Unsupported value".into())
+        );
         assert_eq!(judge_bad(&Ok(())), Err("it was accepted".into()));
     }
 

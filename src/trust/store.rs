@@ -54,7 +54,7 @@ pub enum Observed {
 }
 
 /// What to do about it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// The Secret and the memory agree.
     Keep,
@@ -98,7 +98,8 @@ pub fn observe(secret: Option<&Secret>, now: SystemTime) -> Observed {
 }
 
 fn text<'a>(secret: &'a Secret, key: &str) -> Result<&'a str, String> {
-    let value = secret.data.as_ref().and_then(|data| data.get(key)).ok_or_else(|| format!("it has no {key}"))?;
+    let value =
+        secret.data.as_ref().and_then(|data| data.get(key)).ok_or_else(|| format!("it has no {key}"))?;
     std::str::from_utf8(&value.0).map_err(|_| format!("its {key} is not text"))
 }
 
@@ -235,10 +236,16 @@ impl Store<'_> {
         match (action, observed, held) {
             (Action::Adopt, Observed::Good(authority), _) => {
                 let changed = self.held.is_some();
-                self.publish(Arc::new(*authority), now, if changed { "changed by somebody else, adopted" } else { "adopted" })?;
+                self.publish(
+                    Arc::new(*authority),
+                    now,
+                    if changed { "changed by somebody else, adopted" } else { "adopted" },
+                )?;
                 Ok(Next::Resync)
             }
-            (Action::Wait, ..) => Ok(Next::After(PATIENCE.saturating_sub(waited) + Duration::from_millis(50))),
+            (Action::Wait, ..) => {
+                Ok(Next::After(PATIENCE.saturating_sub(waited) + Duration::from_millis(50)))
+            }
             (Action::Recreate, _, Some(held)) => self.create(held, "restored from memory", now).await,
             (Action::Bootstrap, ..) => self.create(generate(now)?, "created", now).await,
             (Action::Restore, _, Some(held)) => self.replace(found, held, "restored from memory", now).await,
@@ -248,7 +255,12 @@ impl Store<'_> {
         }
     }
 
-    async fn create(&mut self, authority: Arc<Authority>, how: &'static str, now: SystemTime) -> Result<Next, StoreError> {
+    async fn create(
+        &mut self,
+        authority: Arc<Authority>,
+        how: &'static str,
+        now: SystemTime,
+    ) -> Result<Next, StoreError> {
         let wanted = secret(Secret::default(), self.ctx, &authority, now);
         let params = params();
         match self.ctx.link.call("create", self.object(), self.api.create(&params, &wanted)).await {
@@ -298,7 +310,12 @@ impl Store<'_> {
     }
 
     /// From here on the CA is the current one.
-    fn publish(&mut self, authority: Arc<Authority>, now: SystemTime, how: &'static str) -> Result<(), StoreError> {
+    fn publish(
+        &mut self,
+        authority: Arc<Authority>,
+        now: SystemTime,
+        how: &'static str,
+    ) -> Result<(), StoreError> {
         let bundle = Bundle::build([authority.certificate_pem().as_str()], now)?;
         if self.held.as_ref().is_none_or(|held| !same(held, &authority)) {
             self.resolver.set_authority(Arc::clone(&authority))?;

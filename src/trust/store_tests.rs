@@ -8,7 +8,8 @@ fn authority() -> Authority {
 
 fn stored(certificate: &str, key: &str) -> Secret {
     let data = [(CERTIFICATE_KEY, certificate), (PRIVATE_KEY_KEY, key)];
-    let data = data.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec()))).collect();
+    let data =
+        data.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec()))).collect();
     Secret { data: Some(data), ..Secret::default() }
 }
 

@@ -62,6 +62,7 @@ stop() {
 end_cluster() {
   [[ -e $dir/$mark ]] || return 0
   stop watch 1
+  stop operator 20 # where operator.sh started one
   stop kube-apiserver 5
   stop etcd 2
   (cd "$dir" && rm -rf -- "${made[@]}" "$mark")

@@ -15,7 +15,7 @@ main() {
   while sleep 1; do
     # The folder may be removed, and even be another cluster's by now: remember whom to end.
     [[ $dir/$mark -ef /proc/self/fd/7 ]] || break
-    for name in etcd kube-apiserver; do
+    for name in etcd kube-apiserver operator; do
       if { read -r pid start <"$dir/pids/$name"; } 2>/dev/null; then known[$pid]=$start; fi
     done
     if [[ -n $owner && $(started_at "$owner") != "$since" ]]; then

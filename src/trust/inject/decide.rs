@@ -53,9 +53,15 @@ impl Wanted {
 
     /// The keys of `clientConfig` that are wrong, each with what it should be; `None` means gone.
     fn differences(&self, current: Option<&Value>) -> Vec<(&'static str, Option<&Value>)> {
-        let fields =
-            [("caBundle", Some(&self.ca_bundle)), ("service", self.service.as_ref()), ("url", self.url.as_ref())];
-        fields.into_iter().filter(|(key, wanted)| current.and_then(|current| current.get(key)) != *wanted).collect()
+        let fields = [
+            ("caBundle", Some(&self.ca_bundle)),
+            ("service", self.service.as_ref()),
+            ("url", self.url.as_ref()),
+        ];
+        fields
+            .into_iter()
+            .filter(|(key, wanted)| current.and_then(|current| current.get(key)) != *wanted)
+            .collect()
     }
 }
 
@@ -65,7 +71,12 @@ pub enum Decision {
     /// Nothing.
     InSync,
     /// Write this.
-    Patch(Patch<Value>),
+    Patch {
+        /// The patch.
+        patch: Patch<Value>,
+        /// Whether it takes something away, which applying the whole object would not.
+        removes: bool,
+    },
     /// It lacks something that is not ours to write.
     Lacking(String),
 }
@@ -89,8 +100,10 @@ fn configuration(object: &Value, name: &str, wanted: &Wanted) -> Decision {
     if differences.is_empty() {
         return Decision::InSync;
     }
+    let removes = removes(&differences);
     // The list has no keys here: the test makes sure that it is still this entry.
-    let mut operations = vec![json!({"op": "test", "path": format!("/webhooks/{index}/name"), "value": name})];
+    let mut operations =
+        vec![json!({"op": "test", "path": format!("/webhooks/{index}/name"), "value": name})];
     operations.extend(differences.into_iter().map(|(key, value)| {
         let path = format!("/webhooks/{index}/clientConfig/{key}");
         match value {
@@ -99,7 +112,7 @@ fn configuration(object: &Value, name: &str, wanted: &Wanted) -> Decision {
         }
     }));
     match serde_json::from_value(Value::Array(operations)) {
-        Ok(patch) => Decision::Patch(Patch::Json(patch)),
+        Ok(patch) => Decision::Patch { patch: Patch::Json(patch), removes },
         Err(error) => Decision::Lacking(format!("failed to write patch: {error}")),
     }
 }
@@ -117,13 +130,18 @@ fn crd(object: &Value, wanted: &Wanted) -> Decision {
         return Decision::Lacking(format!("it does not serve {lacking}"));
     }
     let conversion = object.pointer("/spec/conversion");
-    let differences = wanted.differences(conversion.and_then(|conversion| conversion.pointer("/webhook/clientConfig")));
-    let by_webhook = conversion.and_then(|conversion| conversion.get("strategy")).and_then(Value::as_str) == Some("Webhook");
+    let differences =
+        wanted.differences(conversion.and_then(|conversion| conversion.pointer("/webhook/clientConfig")));
+    let by_webhook = conversion.and_then(|conversion| conversion.get("strategy")).and_then(Value::as_str)
+        == Some("Webhook");
     if by_webhook && differences.is_empty() {
         return Decision::InSync;
     }
-    let client: Map<String, Value> =
-        differences.into_iter().map(|(key, value)| (key.to_owned(), value.cloned().unwrap_or(Value::Null))).collect();
+    let removes = removes(&differences);
+    let client: Map<String, Value> = differences
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.cloned().unwrap_or(Value::Null)))
+        .collect();
     let mut patch = json!({"spec": {"conversion": {"webhook": {"clientConfig": client}}}});
     if !by_webhook && let Some(conversion) = patch.pointer_mut("/spec/conversion") {
         // Never left at None, which relabels and prunes.
@@ -134,7 +152,11 @@ fn crd(object: &Value, wanted: &Wanted) -> Decision {
             webhook.insert("conversionReviewVersions".into(), json!(["v1"]));
         }
     }
-    Decision::Patch(Patch::Merge(patch))
+    Decision::Patch { patch: Patch::Merge(patch), removes }
+}
+
+fn removes(differences: &[(&'static str, Option<&Value>)]) -> bool {
+    differences.iter().any(|(_, value)| value.is_none())
 }
 
 #[cfg(test)]
@@ -179,8 +201,8 @@ mod tests {
 
     fn text(decision: Decision) -> Value {
         match decision {
-            Decision::Patch(Patch::Json(patch)) => serde_json::to_value(patch).unwrap(),
-            Decision::Patch(Patch::Merge(patch)) => patch,
+            Decision::Patch { patch: Patch::Json(patch), .. } => serde_json::to_value(patch).unwrap(),
+            Decision::Patch { patch: Patch::Merge(patch), .. } => patch,
             other => panic!("{other:?}"),
         }
     }
@@ -197,7 +219,10 @@ mod tests {
     #[test]
     fn a_missing_bundle_is_added_behind_a_test_of_the_name() {
         let bundle = bundle();
-        let patch = text(decide(&entry(&service(), None), &Wanted::admission(&service(), &bundle, ENTRY, "/default")));
+        let patch = text(decide(
+            &entry(&service(), None),
+            &Wanted::admission(&service(), &bundle, ENTRY, "/default"),
+        ));
         assert_eq!(patch[0], json!({"op": "test", "path": "/webhooks/0/name", "value": ENTRY}));
         assert_eq!(patch[1]["op"], "add");
         assert_eq!(patch[1]["path"], "/webhooks/0/clientConfig/caBundle");
@@ -236,7 +261,8 @@ mod tests {
     #[test]
     fn only_the_bundle_is_written_where_only_the_bundle_is_missing() {
         let bundle = bundle();
-        let patch = text(decide(&crd(&conversion(&service(), None)), &Wanted::conversion(&service(), &bundle)));
+        let patch =
+            text(decide(&crd(&conversion(&service(), None)), &Wanted::conversion(&service(), &bundle)));
         let client = patch.pointer("/spec/conversion/webhook/clientConfig").unwrap().as_object().unwrap();
         assert_eq!(client.keys().collect::<Vec<_>>(), ["caBundle"]);
         assert!(patch.pointer("/spec/conversion/strategy").is_none());
@@ -248,7 +274,10 @@ mod tests {
         let elsewhere = Endpoint::default_service("tools");
         let object = crd(&conversion(&service(), Some(&bundle)));
         let patch = text(decide(&object, &Wanted::conversion(&elsewhere, &bundle)));
-        assert_eq!(patch.pointer("/spec/conversion/webhook/clientConfig/service/namespace").unwrap(), "tools");
+        assert_eq!(
+            patch.pointer("/spec/conversion/webhook/clientConfig/service/namespace").unwrap(),
+            "tools"
+        );
         assert!(patch.pointer("/spec/conversion/webhook/clientConfig/caBundle").is_none());
     }
 
@@ -263,9 +292,13 @@ mod tests {
     #[test]
     fn strategy_none_becomes_a_webhook() {
         let bundle = bundle();
-        let patch = text(decide(&crd(&json!({"strategy": "None"})), &Wanted::conversion(&service(), &bundle)));
+        let patch =
+            text(decide(&crd(&json!({"strategy": "None"})), &Wanted::conversion(&service(), &bundle)));
         assert_eq!(patch.pointer("/spec/conversion/strategy").unwrap(), "Webhook");
-        assert_eq!(patch.pointer("/spec/conversion/webhook/conversionReviewVersions").unwrap(), &json!(["v1"]));
+        assert_eq!(
+            patch.pointer("/spec/conversion/webhook/conversionReviewVersions").unwrap(),
+            &json!(["v1"])
+        );
     }
 
     #[test]

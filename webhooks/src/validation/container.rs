@@ -1,7 +1,7 @@
 //! The rules of what runs in the pod: env, volumes, resources, port and path, on the hub.
 
 use super::code;
-use super::fields::{self, each_object, is_set, named, object, path};
+use super::fields::{self, each_object, is_needed, is_set, needed, object, path};
 use super::names;
 use super::report::{Report, Shown, quoted};
 use super::text as grammar;
@@ -26,7 +26,7 @@ pub(super) fn judge(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
 const ENV_SOURCES: &[&str] = &["secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"];
 
 fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
-    named(item, "name", at, r, names::variable);
+    needed(item, "name", at, r, names::variable);
     let (has_value, has_source) = (is_set(item, "value"), is_set(item, "valueFrom"));
     if has_value && has_source {
         for (key, other) in [("value", "valueFrom"), ("valueFrom", "value")] {
@@ -53,8 +53,13 @@ fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
             key_reference(reference, &from_at.key(source), r);
         }
     }
-    if let Some(divisor) = object(from, "resourceFieldRef") {
-        quantity(divisor, "divisor", &from_at.key("resourceFieldRef"), r);
+    if let Some(field) = object(from, "fieldRef") {
+        is_needed(field, "fieldPath", &from_at.key("fieldRef"), r);
+    }
+    if let Some(resource) = object(from, "resourceFieldRef") {
+        let at = from_at.key("resourceFieldRef");
+        is_needed(resource, "resource", &at, r);
+        quantity(resource, "divisor", &at, r);
     }
 }
 
@@ -66,8 +71,8 @@ fn sent_sources<'a>(r: &Report, known: impl Iterator<Item = &'a str>) -> String 
 
 /// `{name, key}` of a Secret or ConfigMap.
 pub(super) fn key_reference(reference: &Object<'_>, at: &At<'_>, r: &mut Report) {
-    named(reference, "name", at, r, names::subdomain);
-    named(reference, "key", at, r, names::data_key);
+    needed(reference, "name", at, r, names::subdomain);
+    needed(reference, "key", at, r, names::data_key);
 }
 
 /// The sources of a volume, with the field that names the source.
@@ -79,8 +84,10 @@ const VOLUME_SOURCES: &[(&str, Option<&str>)] = &[
 ];
 
 fn volume(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
-    named(item, "name", at, r, names::label);
-    path(item, "mountPath", at, r, mount_path);
+    needed(item, "name", at, r, names::label);
+    if is_needed(item, "mountPath", at, r) {
+        path(item, "mountPath", at, r, mount_path);
+    }
     path(item, "subPath", at, r, names::inner_path);
     let written: Vec<&str> =
         VOLUME_SOURCES.iter().map(|(source, _)| *source).filter(|source| is_set(item, source)).collect();
@@ -98,11 +105,13 @@ fn volume(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
         let Some(block) = object(item, source) else { continue };
         let source_at = at.key(source);
         if let Some(name) = name {
-            named(block, name, &source_at, r, names::subdomain);
+            needed(block, name, &source_at, r, names::subdomain);
         }
         each_object(block, "items", &source_at, |item, at| {
-            named(item, "key", at, r, names::data_key);
-            path(item, "path", at, r, names::inner_path);
+            needed(item, "key", at, r, names::data_key);
+            if is_needed(item, "path", at, r) {
+                path(item, "path", at, r, names::inner_path);
+            }
         });
         quantity(block, "sizeLimit", &source_at, r);
     }

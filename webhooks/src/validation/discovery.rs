@@ -1,7 +1,7 @@
 //! The rules of an MCPDiscoverySource's spec, on the hub. Its template goes through the provider's rules.
 
 use super::code;
-use super::fields::{Least, duration, each_text, ignored, is_set, named, object, text};
+use super::fields::{Least, duration, each_text, ignored, is_set, named, needed, object, text};
 use super::names;
 use super::provider::{self, Scope};
 use super::report::{Report, Shown, quoted};
@@ -82,7 +82,7 @@ fn block_of_type(spec: &Object<'_>, at: &At<'_>, r: &mut Report) {
 }
 
 fn config_map(block: &Object<'_>, at: &At<'_>, policy: &Policy, namespace: &str, r: &mut Report) {
-    named(block, "name", at, r, names::subdomain);
+    needed(block, "name", at, r, names::subdomain);
     named(block, "key", at, r, names::data_key);
     let Some(other) = text(block, "namespace").filter(|other| !other.is_empty() && *other != namespace) else { return };
     if let Err(says) = names::label(other) {

@@ -78,6 +78,30 @@ pub(super) fn path(
     follows(parent, key, at, r, &code::FILE_PATH, grammar);
 }
 
+/// A string member that must be there and follow a grammar.
+pub(super) fn needed(
+    parent: &Object<'_>,
+    key: &str,
+    at: &At<'_>,
+    r: &mut Report,
+    grammar: impl Fn(&str) -> Result<(), String>,
+) {
+    if is_needed(parent, key, at, r) {
+        named(parent, key, at, r, grammar);
+    }
+}
+
+/// Says so where a string member is absent or empty; whether there is more to judge.
+pub(super) fn is_needed(parent: &Object<'_>, key: &str, at: &At<'_>, r: &mut Report) -> bool {
+    let says = match parent.get(key) {
+        None | Some(Json::Null) => "must be set",
+        Some(Json::String(text)) if text.is_empty() => "must not be empty",
+        Some(_) => return true,
+    };
+    r.hub(&at.key(key), &code::REQUIRED, Shown::Nothing, "", says);
+    false
+}
+
 fn follows(
     parent: &Object<'_>,
     key: &str,

@@ -9,7 +9,8 @@ use mcp_hangar_api::duration;
 use super::code;
 use super::container;
 use super::fields::{
-    self, Least, duration as duration_field, each_object, ignored, is_set, list, mode_is, named, object, text,
+    self, Least, duration as duration_field, each_object, ignored, is_needed, is_set, list, mode_is, named, needed, object,
+    text,
 };
 use super::names;
 use super::report::{Report, Shown, quoted};
@@ -140,9 +141,12 @@ fn remote(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
         }
     }
     each_object(block, "headersFrom", at, |item, at| {
-        named(item, "name", at, r, names::header);
-        if let Some(reference) = object(item, "secretKeyRef") {
-            container::key_reference(reference, &at.key("secretKeyRef"), r);
+        needed(item, "name", at, r, names::header);
+        match object(item, "secretKeyRef") {
+            Some(reference) => container::key_reference(reference, &at.key("secretKeyRef"), r),
+            None => {
+                is_needed(item, "secretKeyRef", at, r);
+            }
         }
     });
     fields::unique(block, "headersFrom", Some("name"), at, r);

@@ -1,0 +1,53 @@
+# Everything a person or CI does here. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+IMG ?=
+RUN_ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## The tour: a real API server, the examples, what is refused and why; ends everything again
+	@scripts/demo.sh
+
+.PHONY: test
+test: ## All tests: rules, conversion, the server over TLS, and kubectl against a real API server
+	@tests/cluster/build.sh >/dev/null
+	cargo test --workspace --no-fail-fast
+
+.PHONY: up
+up: ## Start etcd, kube-apiserver and the operator on loopback; prints the export lines last
+	@scripts/up.sh
+
+.PHONY: down
+down: ## End what `make up` started
+	@scripts/down.sh
+
+.PHONY: run
+run: ## Run the operator in the foreground against the current kubeconfig (RUN_ARGS for more flags)
+	cargo run --package mcp-hangar-operator -- run --kubeconfig "$${KUBECONFIG:-$$HOME/.kube/config}" \
+	  --webhook-addr 127.0.0.1:9443 --webhook-url https://127.0.0.1:9443 $(RUN_ARGS)
+
+.PHONY: lint
+lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo check --quiet --package mcp-hangar-api
+	cargo check --quiet --package mcp-hangar-webhooks
+	@if command -v shellcheck >/dev/null; then shellcheck -x -P SCRIPTDIR scripts/*.sh tests/cluster/*.sh .ci/run; else echo "shellcheck is not installed: scripts not checked"; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; else echo "cargo-deny is not installed: dependencies not checked"; fi
+
+.PHONY: generate
+generate: ## Write deploy/crds and docs/rules.md from the code
+	cargo run --quiet --package mcp-hangar-operator -- crds --dir deploy/crds
+	cargo run --quiet --package mcp-hangar-operator -- explain --markdown > docs/rules.md
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG, or an archive where no builder is there
+	@scripts/image.sh build "$(IMG)"
+
+.PHONY: docker-push
+docker-push: ## Push the image IMG
+	@scripts/image.sh push "$(IMG)"

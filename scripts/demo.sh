@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# `make demo`: the tour. A real API server is started, asked everything a user would ask, and ended again.
+#
+# In:  nothing. Out: the tour on stdout; exit 0 when every answer was as expected.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export CLUSTER_DIR=${CLUSTER_DIR:-target/demo}
+trap 'scripts/down.sh' EXIT
+failures=0
+
+title() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+note() { printf '    %s\n' "$*"; }
+expect() { # expect WHAT COMMAND...: counts what is not as it should be
+  local what=$1
+  shift
+  if "$@"; then note "ok: $what"; else note "NOT AS EXPECTED: $what"; failures=$((failures + 1)); fi
+}
+indented() { sed 's/^/    /'; }
+spec_of() { awk '/^spec:/ {show = 1; next} /^[a-z]/ {show = 0} show'; } # of one YAML object
+
+title "1. A stock kube-apiserver, and the operator beside it"
+exports=$(scripts/up.sh)
+eval "$exports"
+kubectl version 2>/dev/null | grep Server | indented
+
+title "2. The five examples, and what the operator added before they were stored"
+for file in examples/kubernetes/*.yaml; do
+  kubectl apply -f "$file" | indented
+  for object in $(kubectl get -f "$file" -o name | grep mcp-hangar.io); do
+    version=v1alpha1
+    stored=$(kubectl get "${object/./.$version.}" -o yaml | spec_of)
+    written=$(kubectl get "${object/./.$version.}" -o jsonpath='{.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}' |
+      kubectl create --dry-run=client --validate=false -f - -o yaml | spec_of)
+    note "${object#*/} (${object%%.*}), stored as written, plus:"
+    (diff <(echo "$written") <(echo "$stored") || true) | sed -n 's/^> /      + /p'
+  done
+done
+
+title "3. One object, seen in both versions"
+for version in v1alpha1 v1beta1; do
+  note "kubectl get mcpproviders.$version.mcp-hangar.io weather-tools -o yaml (spec)"
+  name=$(kubectl get -f examples/kubernetes/basic-provider.yaml -o name | grep mcpprovider | head -n1)
+  kubectl get "mcpproviders.$version.mcp-hangar.io/${name#*/}" -o yaml | spec_of | indented
+done
+
+title "4. Applied again: nothing changes, in either version"
+for file in examples/kubernetes/*.yaml; do
+  answer=$(kubectl apply -f "$file")
+  expect "$file: every object says unchanged" test "$(grep -vc unchanged <<<"$answer")" = 0
+  expect "$file: kubectl diff is empty" kubectl diff -f "$file"
+done
+
+title "5. What is refused, and what the user reads"
+for file in examples/rejected/*.yaml; do
+  note "\$ kubectl apply -f $file"
+  answer=$(kubectl apply -f "$file" 2>&1) && answer="(accepted)"
+  indented <<<"$answer"
+  [[ $answer == "$(cat "${file%.yaml}.txt")" ]] || { note "NOT AS EXPECTED: see ${file%.yaml}.txt"; failures=$((failures + 1)); }
+done
+
+title "6. A wiped CA bundle is healed"
+bundle() { kubectl get validatingwebhookconfiguration mcp-hangar-operator -o jsonpath='{.webhooks[0].clientConfig.caBundle}'; }
+before=$(bundle)
+kubectl patch validatingwebhookconfiguration mcp-hangar-operator --type=json \
+  -p '[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]' | indented
+healed() { local i; for ((i = 0; i < 50; i++)); do [[ $(bundle) == "$before" ]] && return; sleep 0.1; done; return 1; }
+expect "the bundle is back" healed
+
+title "Summary"
+note "$(find examples/kubernetes -name '*.yaml' | wc -l) examples stored, $(find examples/rejected -name '*.yaml' | wc -l) refused with every error named, after ${SECONDS} s in all"
+if ((failures > 0)); then
+  note "$failures answers were not as expected"
+  exit 1
+fi
+note "everything was as expected; try it yourself with: make up"
