@@ -16,7 +16,7 @@ use kube::api::PostParams;
 use crate::context::Context;
 use crate::exit::RunError;
 use crate::manifests::{GROUP, RESOURCES, crd_name};
-use crate::retry::{ClusterError, Refusal};
+use crate::retry::{ClusterError, LONGEST_WAIT, Refusal};
 
 /// A refusal is certain after this long.
 const GRACE: Duration = Duration::from_secs(10);
@@ -39,20 +39,23 @@ pub struct Permission {
     pub name: Option<String>,
 }
 
-impl std::fmt::Display for Permission {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { verb, group, resource, namespace, name } = self;
-        write!(f, "{verb} {resource}")?;
-        if !group.is_empty() {
-            write!(f, ".{group}")?;
+impl Permission {
+    /// The object, without the verb.
+    fn object(&self) -> String {
+        let mut text = self.resource.clone();
+        if !self.group.is_empty() {
+            text.push_str(&format!(".{}", self.group));
         }
-        if let Some(name) = name {
-            write!(f, "/{name}")?;
+        if let Some(name) = &self.name {
+            text.push_str(&format!("/{name}"));
         }
-        match namespace {
-            Some(namespace) => write!(f, " in namespace {namespace}"),
-            None => f.write_str(" in the whole cluster"),
-        }
+        text
+    }
+
+    fn place(&self) -> String {
+        self.namespace
+            .as_ref()
+            .map_or_else(|| "the whole cluster".to_owned(), |name| format!("namespace {name}"))
     }
 }
 
@@ -90,41 +93,51 @@ pub fn needed(ctx: &Context, own_ca: bool) -> Vec<Permission> {
     if ctx.applies() {
         add(&["get", "create"], "", "namespaces", None, Some(&ctx.namespace));
     }
-    all.dedup();
     all
 }
 
 /// Waits for refusals and looks into them. Ends only with an error: the process cannot do its work.
 pub async fn guard(ctx: &Context, own_ca: bool) -> RunError {
     let needed = needed(ctx, own_ca);
+    let mut spell = Spell::default();
     loop {
         ctx.link.refused.notified().await;
-        let began = Instant::now();
-        while let Some(refusal) = ctx.link.take_refusal() {
-            let report = match &refusal {
-                Refusal::Credentials => String::new(),
-                Refusal::Permission(words) => match missing(ctx, &needed).await {
-                    // The server may refuse what it says it allows: an admission plugin, a webhook.
-                    Ok(missing) if missing.is_empty() => break,
-                    Ok(missing) => explain(&missing),
-                    Err(_) => format!("  {words}"),
-                },
-            };
-            if !ctx.settled() && began.elapsed() >= GRACE {
-                return match refusal {
-                    Refusal::Credentials => RunError::Credentials,
-                    Refusal::Permission(_) => RunError::Permission(report),
-                };
-            }
-            if ctx.settled() {
-                tracing::error!("permissions are missing; webhooks go on serving\n{report}");
-                tokio::time::sleep(SLOW).await;
-            } else {
-                // As long as it is refused, some task tries again and says so.
-                let _ = tokio::time::timeout(PAUSE * 6, ctx.link.refused.notified()).await;
-                tokio::time::sleep(PAUSE).await;
-            }
+        let Some(refusal) = ctx.link.take_refusal() else { continue };
+        let certain = spell.refused(Instant::now()) >= GRACE;
+        let report = match &refusal {
+            Refusal::Credentials if certain && !ctx.settled() => return RunError::Credentials,
+            Refusal::Credentials => "the API server refuses the credentials (401 Unauthorized)".to_owned(),
+            Refusal::Permission(words) => match missing(ctx, &needed).await {
+                // The server may refuse what it says it allows: an admission plugin, a webhook.
+                Ok(missing) if missing.is_empty() => continue,
+                Ok(missing) => explain(&missing),
+                Err(_) => words.clone(),
+            },
+        };
+        if ctx.settled() {
+            tracing::error!("webhooks go on serving, but something is refused: {report}");
+            tokio::time::sleep(SLOW).await;
+        } else if certain {
+            return RunError::Permission(report);
+        } else {
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// Refusals that follow each other.
+#[derive(Debug, Default)]
+struct Spell(Option<(Instant, Instant)>);
+
+impl Spell {
+    /// How long it has gone on; a while without one ends it.
+    fn refused(&mut self, now: Instant) -> Duration {
+        let began = match self.0 {
+            Some((began, last)) if now.duration_since(last) <= LONGEST_WAIT * 3 => began,
+            _ => now,
+        };
+        self.0 = Some((began, now));
+        now.duration_since(began)
     }
 }
 
@@ -144,11 +157,12 @@ async fn allowed(ctx: &Context, permission: &Permission) -> Result<bool, Cluster
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
+                // Nobody can be allowed to create one name only.
+                name: name.filter(|_| verb != "create"),
                 verb: Some(verb.into()),
                 group: Some(group.into()),
                 resource: Some(resource),
                 namespace,
-                name,
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()
@@ -163,33 +177,26 @@ async fn allowed(ctx: &Context, permission: &Permission) -> Result<bool, Cluster
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// Names each one, and how to mend it.
+/// Names each object with its verbs, and how to mend it.
 fn explain(missing: &[Permission]) -> String {
-    let mut text = String::from("missing:\n");
+    let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
     for permission in missing {
-        text.push_str(&format!("  {permission}\n"));
+        let line = format!("{} in {}", permission.object(), permission.place());
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, verbs)) if verbs.contains(&permission.verb) => {}
+            Some((_, verbs)) => verbs.push(permission.verb),
+            None => lines.push((line, vec![permission.verb])),
+        }
+    }
+    let mut text = String::from("missing permissions:\n");
+    for (object, verbs) in lines {
+        text.push_str(&format!("  {} {object}\n", verbs.join(", ")));
     }
     if let Some(first) = missing.first() {
-        text.push_str(&format!("check one with: {}\n", can_i(first)));
+        let namespace = first.namespace.as_ref().map(|name| format!(" -n {name}")).unwrap_or_default();
+        text.push_str(&format!("check: kubectl auth can-i {} {}{namespace}\n", first.verb, first.object()));
     }
-    text.push_str(
-        "mend it with the RBAC objects of the chart or of deploy/operator.yaml, bound to the account in use, or use an account that has them",
-    );
-    text
-}
-
-fn can_i(permission: &Permission) -> String {
-    let Permission { verb, group, resource, namespace, name } = permission;
-    let mut text = format!("kubectl auth can-i {verb} {resource}");
-    if !group.is_empty() {
-        text.push_str(&format!(".{group}"));
-    }
-    if let Some(name) = name {
-        text.push_str(&format!("/{name}"));
-    }
-    if let Some(namespace) = namespace {
-        text.push_str(&format!(" -n {namespace}"));
-    }
+    text.push_str("mend: bind the roles of the chart or of deploy/operator.yaml to the account in use, or use one that has them");
     text
 }
 
@@ -198,21 +205,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_verb_resource_and_mend() {
-        let permission = Permission {
-            verb: "patch",
+    fn names_verbs_object_and_mend() {
+        let of = |verb| Permission {
+            verb,
             group: "apiextensions.k8s.io",
             resource: "customresourcedefinitions".into(),
             namespace: None,
             name: Some("mcpproviders.mcp-hangar.io".into()),
         };
-        let text = explain(&[permission]);
-        assert!(text.contains(
-            "patch customresourcedefinitions.apiextensions.k8s.io/mcpproviders.mcp-hangar.io in the whole cluster"
-        ));
-        assert!(text.contains(
-            "kubectl auth can-i patch customresourcedefinitions.apiextensions.k8s.io/mcpproviders.mcp-hangar.io"
-        ));
-        assert!(text.contains("deploy/operator.yaml"));
+        let text = explain(&[of("get"), of("patch")]);
+        let object = "customresourcedefinitions.apiextensions.k8s.io/mcpproviders.mcp-hangar.io";
+        assert!(text.contains(&format!("  get, patch {object} in the whole cluster\n")), "{text}");
+        assert!(text.contains(&format!("kubectl auth can-i get {object}\n")), "{text}");
+        assert!(text.contains("deploy/operator.yaml"), "{text}");
+    }
+
+    #[test]
+    fn refusals_with_a_long_pause_between_are_not_one_spell() {
+        let start = Instant::now();
+        let mut spell = Spell::default();
+        assert_eq!(spell.refused(start), Duration::ZERO);
+        assert_eq!(spell.refused(start + LONGEST_WAIT), LONGEST_WAIT);
+        assert_eq!(spell.refused(start + LONGEST_WAIT * 5), Duration::ZERO);
     }
 }

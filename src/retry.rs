@@ -151,6 +151,13 @@ impl ClusterError {
         }
     }
 
+    /// What was tried, whatever became of it.
+    fn topic(&self) -> String {
+        match self {
+            Self::Call { verb, object, .. } | Self::Timeout { verb, object } => format!("{verb} {object}"),
+        }
+    }
+
     /// A fixed word for it.
     pub fn kind(&self) -> &'static str {
         match self.trouble() {
@@ -262,7 +269,7 @@ impl Link {
             }
         };
         self.reached();
-        if self.seldom.due(error.kind(), &error.to_string(), Instant::now()) {
+        if self.seldom.due(&error.topic(), &error.to_string(), Instant::now()) {
             tracing::warn!(kind = error.kind(), "{error}");
         }
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);

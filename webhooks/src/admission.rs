@@ -11,10 +11,10 @@ use mcp_hangar_api::annotation::CONVERSION_DATA;
 use serde_json::value::RawValue;
 
 use crate::defaulting;
+use crate::field::Path;
 use crate::json::{Json, Object, write_string};
 use crate::kind::{Kind, Version};
 use crate::observer::{self, Observer};
-use crate::validation::report::Violation;
 use crate::validation::{self, Subject};
 
 mod answer;
@@ -133,8 +133,11 @@ fn decide<'a>(
         }
     }
     let namespace = request.namespace.as_deref().unwrap_or_default();
+    let judge = |metadata: &Meta<'_>, spec| {
+        validation::judge(metadata.subject(kind, version, namespace, spec), policy)
+    };
     let Sent { metadata, spec } = sent;
-    let report = validation::judge(metadata.subject(kind, version, namespace, spec), policy);
+    let report = judge(&metadata, spec);
     let clean = report.is_clean();
     let (violations, more, warnings) = report.finish();
     if webhook == Webhook::Default {
@@ -143,9 +146,14 @@ fn decide<'a>(
     if clean {
         return verdict;
     }
-    let (violations, more) = match old {
-        Some(old) => forgive(kind, version, namespace, violations, more, old, body, policy),
-        None => (violations, more),
+    let (violations, more) = match old.map(|old| serde_json::from_str::<Sent<'_>>(old.get())) {
+        Some(Ok(Sent { metadata, spec })) => {
+            // The old object is judged only here, when there may be something to forgive.
+            let (before, more_before, _) = judge(&metadata, spec).finish();
+            let kept = validation::ratchet(violations, &before, |path| has_changed(body, path));
+            (kept, more.saturating_sub(more_before))
+        }
+        _ => (violations, more),
     };
     if !violations.is_empty() || more > 0 {
         verdict.patch.clear();
@@ -155,30 +163,12 @@ fn decide<'a>(
     verdict
 }
 
-/// On an update, drops what was wrong before; the old object is read only here, when there is something to forgive.
-#[allow(clippy::too_many_arguments, reason = "one caller; a struct would only rename the arguments")]
-fn forgive(
-    kind: Kind,
-    version: Version,
-    namespace: &str,
-    violations: Vec<Violation>,
-    more: usize,
-    old: &RawValue,
-    body: &[u8],
-    policy: &Policy,
-) -> (Vec<Violation>, usize) {
-    let Ok(Sent { metadata, spec }) = serde_json::from_str::<Sent<'_>>(old.get()) else {
-        return (violations, more);
-    };
-    let judged = validation::judge(metadata.subject(kind, version, namespace, spec), policy);
-    let (before, more_before, _) = judged.finish();
-    let whole = std::str::from_utf8(body).ok().and_then(|text| Json::parse(text).ok());
-    let request = whole.as_ref().and_then(|whole| whole.as_object()?.get("request")?.as_object());
-    let value = |object: &str, path: &crate::field::Path| {
-        request.and_then(|request| request.get(object)?.at(&path.0)).map(Json::canonical)
-    };
-    let changed = |path: &crate::field::Path| value("object", path) != value("oldObject", path);
-    (validation::ratchet(violations, &before, changed), more.saturating_sub(more_before))
+/// Whether an update changes the value at a path: read from the whole review, on the rare way to a denial.
+fn has_changed(body: &[u8], path: &Path) -> bool {
+    let review = std::str::from_utf8(body).ok().and_then(|text| Json::parse(text).ok());
+    let request = review.as_ref().and_then(|review| review.as_object()?.get("request")?.as_object());
+    let value = |object: &str| request.and_then(|request| request.get(object)?.at(&path.0)).map(Json::canonical);
+    value("object") != value("oldObject")
 }
 
 /// On an update sent as v1alpha1 the stash stays what it is: a file without it, or an old export, would otherwise

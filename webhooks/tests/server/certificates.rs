@@ -1,4 +1,7 @@
 //! Authorities, leaves, and what clients see of them.
+//!
+//! Certificates are read back with x509-parser, not with what made them; clients verify with rustls and a clock that
+//! moves together with the server's.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

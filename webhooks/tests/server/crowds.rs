@@ -1,4 +1,7 @@
 //! Many clients at once: bytes in flight, places, and slow ones that must not keep good ones out.
+//!
+//! Crowds are small here, because the limits are; the ignored test at the end has the real numbers
+//! (`cargo test -p mcp-hangar-webhooks --test server -- --ignored`).
 
 use mcp_hangar_webhooks::service::Limits;
 use tokio::time::Instant;

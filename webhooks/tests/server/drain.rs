@@ -1,4 +1,6 @@
 //! Ending without dropping a call.
+//!
+//! Minimum, quiet period and cap are fractions of a second here. A test that sleeps does so to let one of them pass.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

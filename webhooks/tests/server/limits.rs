@@ -1,4 +1,6 @@
 //! One connection that sends too much, too slowly, or reads too little.
+//!
+//! Every limit is tried from both sides where that is cheap: what is just within it must be answered as usual.
 
 use mcp_hangar_webhooks::service::Limits;
 use tokio::time::{Instant, sleep};

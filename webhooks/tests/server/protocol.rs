@@ -1,4 +1,6 @@
 //! Paths, methods, and clients that speak something else.
+//!
+//! Whatever arrives, the server answers what can be answered, closes the rest, and goes on for everybody else.
 
 use mcp_hangar_webhooks::service::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,0 +1,80 @@
+//! The documents name what is there: paths in ARCHITECTURE.md, make targets and links in README.md and CONTRIBUTING.md,
+//! codes in docs/compat.md.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn exists(path: &str) -> bool {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
+}
+
+/// Texts between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn paths_in_the_architecture_exist() {
+    let text = read("ARCHITECTURE.md");
+    let roots = ["api/", "webhooks/", "src/", "tests/", "deploy/", "docs/", "examples/", "scripts/"];
+    let paths: BTreeSet<&str> = quoted(&text).filter(|word| roots.iter().any(|root| word.starts_with(root))).collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    for path in paths {
+        assert!(exists(path), "{path}");
+    }
+}
+
+#[test]
+fn make_targets_in_the_documents_exist() {
+    let makefile = read("Makefile");
+    for document in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/adding.md"] {
+        let text = read(document);
+        let named = text.match_indices("make ").filter(|(at, _)| {
+            let before = text.get(..*at).and_then(|before| before.chars().last());
+            matches!(before, Some('`' | '\n' | '$' | ' ') | None)
+        });
+        for (at, _) in named {
+            let rest = text.get(at + 5..).unwrap_or_default();
+            let target: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            let in_code = text.get(..at).is_some_and(|before| before.ends_with('`') || before.ends_with('\n'));
+            if in_code && !target.is_empty() {
+                assert!(makefile.contains(&format!("\n{target}: ")), "{document}: make {target}");
+            }
+        }
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/adding.md", "docs/compat.md"] {
+        let folder = Path::new(document).parent().unwrap().to_str().unwrap().to_owned();
+        let text = read(document);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            let path = if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") };
+            assert!(exists(&path), "{document}: {link}");
+        }
+    }
+}
+
+#[test]
+fn codes_in_the_documents_are_explained() {
+    let rules = read("docs/rules.md");
+    for document in ["docs/compat.md", "README.md"] {
+        let text = read(document);
+        for (at, _) in text.match_indices("HGR") {
+            let code = text.get(at..at + 6).unwrap_or_default();
+            if code.len() == 6 && code.ends_with(|c: char| c.is_ascii_digit()) {
+                assert!(rules.contains(&format!("## {code}")), "{document}: {code}");
+            }
+        }
+    }
+}
