@@ -25,7 +25,12 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), String> {
     } else {
         builder.with_ansi(colour).with_target(false).try_init()
     };
-    started.map_err(|error| error.to_string())
+    started.map_err(|error| error.to_string())?;
+    // In the log like everything else, and without its message, which may quote what was being read.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(location = panic.location().map(tracing::field::display), "a task panicked; this is a bug");
+    }));
+    Ok(())
 }
 
 /// A bare level is for our own crates; what the client library says is said again by us, once, in better words.

@@ -157,12 +157,11 @@ async fn allowed(ctx: &Context, permission: &Permission) -> Result<bool, Cluster
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
-                // Nobody can be allowed to create one name only.
-                name: name.filter(|_| verb != "create"),
                 verb: Some(verb.into()),
                 group: Some(group.into()),
                 resource: Some(resource),
                 namespace,
+                name,
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()

@@ -14,6 +14,8 @@ use crate::metrics::Metrics;
 
 /// No answer after this long is an outage; watches have limits of their own.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A request that goes through webhooks may wait for each of them: 5 s twice, and 30 s for a conversion.
+const WEBHOOK_PATIENCE: Duration = Duration::from_secs(45);
 /// How often an ongoing trouble is said again.
 const REMINDER: Duration = Duration::from_secs(60);
 /// Never wait longer than this before trying again.
@@ -133,12 +135,14 @@ pub enum ClusterError {
         source: Box<kube::Error>,
     },
     /// No answer in time.
-    #[error("failed to {verb} {object}: no answer within {} s", PATIENCE.as_secs())]
+    #[error("failed to {verb} {object}: no answer within {} s", .limit.as_secs())]
     Timeout {
         /// What was tried.
         verb: &'static str,
         /// With which object.
         object: String,
+        /// The limit.
+        limit: Duration,
     },
 }
 
@@ -154,7 +158,9 @@ impl ClusterError {
     /// What was tried, whatever became of it.
     fn topic(&self) -> String {
         match self {
-            Self::Call { verb, object, .. } | Self::Timeout { verb, object } => format!("{verb} {object}"),
+            Self::Call { verb, object, .. } | Self::Timeout { verb, object, .. } => {
+                format!("{verb} {object}")
+            }
         }
     }
 
@@ -224,15 +230,26 @@ impl Link {
         object: impl Into<String>,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ClusterError> {
-        let object = object.into();
-        let result = match tokio::time::timeout(PATIENCE, call).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(source)) => Err(ClusterError::Call { verb, object, source: Box::new(source) }),
-            Err(_) => Err(ClusterError::Timeout { verb, object }),
-        };
+        let result = limited(PATIENCE, verb, object.into(), call).await;
         match &result {
             Ok(_) => self.reached(),
             Err(error) => self.note(error),
+        }
+        result
+    }
+
+    /// Makes a call that goes through webhooks: that it takes long or fails says nothing about the API server.
+    pub async fn probe<T>(
+        &self,
+        verb: &'static str,
+        object: impl Into<String>,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ClusterError> {
+        let result = limited(WEBHOOK_PATIENCE, verb, object.into(), call).await;
+        if let Err(error) = &result
+            && matches!(error.trouble(), Trouble::Forbidden | Trouble::Credentials)
+        {
+            self.note(error);
         }
         result
     }
@@ -300,6 +317,19 @@ impl Link {
     /// Whether a trouble that may go on for long is to be said now.
     pub fn say_now(&self, topic: &str, text: &str) -> bool {
         self.seldom.due(topic, text, Instant::now())
+    }
+}
+
+async fn limited<T>(
+    limit: Duration,
+    verb: &'static str,
+    object: String,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ClusterError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(ClusterError::Call { verb, object, source: Box::new(source) }),
+        Err(_) => Err(ClusterError::Timeout { verb, object, limit }),
     }
 }
 

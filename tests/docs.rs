@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 fn exists(path: &str) -> bool {
@@ -22,7 +23,8 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn paths_in_the_architecture_exist() {
     let text = read("ARCHITECTURE.md");
     let roots = ["api/", "webhooks/", "src/", "tests/", "deploy/", "docs/", "examples/", "scripts/"];
-    let paths: BTreeSet<&str> = quoted(&text).filter(|word| roots.iter().any(|root| word.starts_with(root))).collect();
+    let paths: BTreeSet<&str> =
+        quoted(&text).filter(|word| roots.iter().any(|root| word.starts_with(root))).collect();
     assert!(paths.len() > 20, "{paths:?}");
     for path in paths {
         assert!(exists(path), "{path}");
@@ -41,7 +43,8 @@ fn make_targets_in_the_documents_exist() {
         for (at, _) in named {
             let rest = text.get(at + 5..).unwrap_or_default();
             let target: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
-            let in_code = text.get(..at).is_some_and(|before| before.ends_with('`') || before.ends_with('\n'));
+            let in_code =
+                text.get(..at).is_some_and(|before| before.ends_with('`') || before.ends_with('\n'));
             if in_code && !target.is_empty() {
                 assert!(makefile.contains(&format!("\n{target}: ")), "{document}: make {target}");
             }

@@ -5,6 +5,7 @@
 //! write to a CRD has every stored object converted again. With `--webhook-url` missing objects are applied.
 
 pub mod decide;
+pub mod read;
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -21,11 +22,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::pace::{INTERVAL, Pace};
-use super::{Bundle, pokes};
+use super::{Bundle, pokes, store};
 use crate::context::Context;
 use crate::manifests::{self, FIELD_MANAGER, RESOURCES, crd_name};
 use crate::retry::{Attempts, ClusterError, Trouble};
 use decide::{Decision, Wanted};
+use read::Found;
 
 /// Between two looks when nothing has been heard.
 const RESYNC: Duration = Duration::from_secs(60);
@@ -181,12 +183,12 @@ pub async fn keep(ctx: &Context, mut bundle: watch::Receiver<Option<Bundle>>, in
         };
         let Some(current) = current else { continue };
         let (written, wait) = pass(ctx, &mut tracks, &current, &mut attempts).await;
-        let all = tracks.iter().all(|track| track.in_sync);
-        if all {
+        let looked_at_all = tracks.iter().all(|track| !track.dirty);
+        if looked_at_all {
             ctx.settle();
         }
-        if written || (all && !told) {
-            told |= all;
+        if written || (looked_at_all && !told) {
+            told |= looked_at_all;
             injected.send_modify(|count| *count += 1);
         }
         tokio::select! {
@@ -277,10 +279,10 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
     let resource = target.resource();
     let object = format!("{} {name}", resource.kind);
     let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource);
-    let found = ctx.link.call("get", &object, api.get_opt(&name)).await?;
+    let found = ctx.link.call("get", &object, read::read(&ctx.client, &resource, &name)).await?;
     let apply = ctx.applies() && (found.is_none() || !track.applied);
     let decision = match &found {
-        Some(found) => decide::decide(&found.data, &target.wanted(ctx, bundle)),
+        Some(found) => decide::decide(&value(target, found)?, &target.wanted(ctx, bundle)),
         None => Decision::Lacking("it does not exist".into()),
     };
     let patch = match decision {
@@ -313,10 +315,14 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
     }
     if let Some(patch) = patch {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        ctx.link.call("patch", &object, api.patch(&name, &params, &patch)).await?;
+        ctx.link.call("patch", &object, api.patch_metadata(&name, &params, &patch)).await?;
         tracing::info!("{object}: wrote CA bundle and address");
     }
     if apply {
+        // Beside a cluster nobody else makes it, and the self-test needs it too.
+        if !track.applied && target == TARGETS[0] {
+            store::create_namespace(ctx).await?;
+        }
         apply_whole(ctx, target, &api, bundle, &object).await?;
         track.applied = true;
     }
@@ -335,38 +341,31 @@ async fn apply_whole(
         .map_err(|source| InjectError::Manifest { target: target.label(), source })?;
     let name = target.name(ctx);
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    ctx.link.call("apply", object, api.patch(&name, &params, &Patch::Apply(&manifest))).await?;
+    ctx.link.call("apply", object, api.patch_metadata(&name, &params, &Patch::Apply(&manifest))).await?;
     tracing::info!("{object}: applied");
     if let Target::Crd(_) = target {
-        established(ctx, &name).await?;
+        established(ctx, &target.resource(), &name).await?;
     }
     Ok(())
 }
 
-/// Waits until the API server serves the kind; a CRD that takes longer than usual is looked at again later.
-async fn established(ctx: &Context, name: &str) -> Result<(), InjectError> {
-    let api: Api<CustomResourceDefinition> = Api::all(ctx.client.clone());
+/// Waits until the API server serves the kind; one that takes longer than usual is not waited for any more.
+async fn established(ctx: &Context, resource: &ApiResource, name: &str) -> Result<(), InjectError> {
+    let object = format!("{} {name}", resource.kind);
     let deadline = Instant::now() + ESTABLISH;
     loop {
-        let crd = ctx.link.call("get", format!("CustomResourceDefinition {name}"), api.get_opt(name)).await?;
-        let conditions =
-            crd.and_then(|crd| crd.status).and_then(|status| status.conditions).unwrap_or_default();
-        if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
-            return Ok(());
+        let found = ctx.link.call("get", &object, read::read(&ctx.client, resource, name)).await?;
+        match found.unwrap_or_default().established() {
+            Ok(()) => return Ok(()),
+            Err(reason) if Instant::now() >= deadline => {
+                tracing::warn!("{object}: not established after {} s: {reason}", ESTABLISH.as_secs());
+                return Ok(());
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
-        if Instant::now() >= deadline {
-            let why: Vec<_> = conditions
-                .iter()
-                .filter(|condition| condition.status == "False")
-                .filter_map(|condition| condition.message.as_deref())
-                .collect();
-            tracing::warn!(
-                "CustomResourceDefinition {name} is not established after {} s: {}",
-                ESTABLISH.as_secs(),
-                why.join("; ")
-            );
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+fn value(target: Target, found: &Found) -> Result<Value, InjectError> {
+    serde_json::to_value(found).map_err(|source| InjectError::Manifest { target: target.label(), source })
 }

@@ -120,7 +120,9 @@ async fn run(ctx: &Context) -> Option<Result<(), Failure>> {
     for version in VERSIONS {
         for good in [false, true] {
             let result = create(ctx, version, good).await;
-            if matches!(&result, Err(error) if error.trouble() == Trouble::Away && !names_webhook(&error.to_string()))
+            if let Err(error @ ClusterError::Call { .. }) = &result
+                && error.trouble() == Trouble::Away
+                && !error.to_string().contains("webhook")
             {
                 return None;
             }
@@ -146,7 +148,7 @@ async fn create(ctx: &Context, version: &str, good: bool) -> Result<DynamicObjec
     let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &ctx.namespace, &resource);
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
     let label = format!("a {version} MCPProvider in {} (dry run)", ctx.namespace);
-    ctx.link.call("create", label, api.create(&params, &object)).await
+    ctx.link.probe("create", label, api.create(&params, &object)).await
 }
 
 /// The bad one lacks the image, which the schema allows and the rules do not.
@@ -180,10 +182,6 @@ fn judge_good<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
     }
 }
 
-fn names_webhook(text: &str) -> bool {
-    text.contains("webhook")
-}
-
 /// What usually helps, by the words that the API server uses.
 fn advice(error: &str, endpoint: &Endpoint) -> String {
     let has = |words: &[&str]| words.iter().any(|word| error.contains(word));
@@ -204,7 +202,7 @@ fn advice(error: &str, endpoint: &Endpoint) -> String {
     if has(&["no endpoints available", "connection refused"]) {
         return format!("nobody listens at {peer}: is a pod ready, and is the address right?");
     }
-    if has(&["deadline exceeded", "Timeout", "i/o timeout", "no route to host"]) {
+    if has(&["deadline exceeded", "Timeout", "i/o timeout", "no route to host", "no answer within"]) {
         return format!(
             "a firewall or NetworkPolicy keeps the API server from {peer}: open {door} for it (on private GKE clusters: a firewall rule)"
         );

@@ -47,8 +47,19 @@ impl<'a> Json<'a> {
         serde_json::from_str::<&RawValue>(text).map(Self::Raw)
     }
 
-    /// Opens one level: afterwards the value is not [`Json::Raw`], though what is below it may be.
+    /// Opens one level: afterwards the value is not [`Json::Raw`], though what is below it may be. A number stays the
+    /// text that it is, since no two writers of JSON write all numbers alike.
     pub fn expand(&mut self) {
+        if let Self::Raw(raw) = *self {
+            match Shallow::open(raw) {
+                Self::Number(_) => {}
+                opened => *self = opened,
+            }
+        }
+    }
+
+    /// Opens one level, numbers too.
+    fn open(&mut self) {
         if let Self::Raw(raw) = *self {
             *self = Shallow::open(raw);
         }
@@ -63,7 +74,7 @@ impl<'a> Json<'a> {
         if depth == CANONICAL_DEPTH {
             return;
         }
-        self.expand();
+        self.open();
         match self {
             Self::Array(items) => items.iter_mut().for_each(|item| item.expand_below(depth + 1)),
             Self::Object(object) => object.iter_mut().for_each(|(_, value)| value.expand_below(depth + 1)),
@@ -146,6 +157,7 @@ impl<'a> Json<'a> {
     /// The type's name as a user would say it.
     pub fn type_name(&self) -> &'static str {
         match self {
+            Self::Raw(raw) if raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()) => "number",
             Self::Raw(_) => "value",
             Self::Null => "null",
             Self::Bool(_) => "boolean",
@@ -189,7 +201,7 @@ impl<'a> Json<'a> {
 
     fn write_canonical(mut self, out: &mut String, depth: usize) {
         if depth < CANONICAL_DEPTH {
-            self.expand();
+            self.open();
         }
         match self {
             Self::Array(items) => {

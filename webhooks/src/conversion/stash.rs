@@ -83,6 +83,7 @@ pub fn is_present(metadata: &Json<'_>) -> bool {
     if let Json::Raw(raw) = metadata
         && !raw.get().contains(CONVERSION_DATA)
         && !raw.get().contains("\\u")
+        && !raw.get().contains("\\/")
     {
         return false;
     }
@@ -112,8 +113,12 @@ pub fn take<'a>(metadata: &mut Json<'a>, scratch: &'a Scratch) -> Vec<Entry<'a>>
     entries
 }
 
-/// Gives the hub object back what its stash still may return.
+/// Gives the hub object back what its stash still may return. Whatever would show in v1alpha1 was not stashed: with one
+/// such value the whole stash is forged, and nothing of it returns.
 pub fn restore<'a>(kind: Kind, metadata: &mut Json<'a>, spec: &mut Option<Json<'a>>, entries: Vec<Entry<'a>>) {
+    if entries.is_empty() {
+        return;
+    }
     // All guards are checked before the first value returns: a returned value changes its item.
     let holding: Vec<Entry<'a>> = entries
         .into_iter()
@@ -121,9 +126,10 @@ pub fn restore<'a>(kind: Kind, metadata: &mut Json<'a>, spec: &mut Option<Json<'
             [Key::Field(top), rest @ ..] if top == "spec" => {
                 is_carried(kind, rest, &entry.value) && spec.as_mut().is_some_and(|spec| holds(entry, spec, rest))
             }
-            path => is_annotation(path),
+            path => is_annotation(path) && text_of(entry.value.clone()).is_some(),
         })
         .collect();
+    let before = spec.clone();
     for entry in holding {
         let mut path = entry.path.into_iter();
         match path.next() {
@@ -133,6 +139,12 @@ pub fn restore<'a>(kind: Kind, metadata: &mut Json<'a>, spec: &mut Option<Json<'
                 }
             }
             _ => put_annotation(metadata, entry.value),
+        }
+    }
+    if let (Some(before), Some(after)) = (before, spec) {
+        let (projected, _) = super::project(kind, after.clone());
+        if super::widen(kind, projected).canonical() != before.canonical() {
+            *after = before;
         }
     }
 }

@@ -41,11 +41,12 @@ pub static DEFAULTS: &[Default] = &[
     ),
 ];
 
-/// 5s, or the interval's own text where that is shorter: what is injected never breaks a rule.
+/// 5s, or the interval's own text where that is shorter, and a time at all: what is injected never breaks a rule.
 fn health_check_timeout(health_check: &Object<'_>) -> Option<String> {
     let mut text = HEALTH_CHECK_TIMEOUT;
     if let Some(interval) = health_check.get("interval").and_then(Json::as_str)
         && let (Ok(parsed), Ok(usual)) = (duration::parse(interval), duration::parse(HEALTH_CHECK_TIMEOUT))
+        && parsed.nanos() > 0
         && parsed < usual
     {
         text = interval;

@@ -1,0 +1,31 @@
+//! End to end: the operator's binary and kubectl against a real kube-apiserver with etcd, all on loopback.
+//!
+//! `tests/cluster` builds and starts the servers; `cluster` and `operator` start them for a test and end them with this
+//! process. Tests that disturb nobody share one cluster and work in namespaces of their own; the others borrow one from
+//! a small pool. No controllers run beside the API server, so namespaces stay. Nothing sleeps to wait for a condition;
+//! where time passes, the test is about time.
+
+// clippy.toml allows these in test functions only, not in their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+
+#[path = "e2e/api.rs"]
+mod api;
+#[path = "e2e/cluster.rs"]
+mod cluster;
+#[path = "e2e/conversion.rs"]
+mod conversion;
+#[path = "e2e/definitions.rs"]
+mod definitions;
+#[path = "e2e/examples.rs"]
+mod examples;
+#[path = "e2e/generate.rs"]
+mod generate;
+#[path = "e2e/operator.rs"]
+mod operator;
+#[path = "e2e/webhook.rs"]
+mod webhook;
+
+#[path = "e2e/gitops.rs"]
+mod gitops;
+#[path = "e2e/stash.rs"]
+mod stash;

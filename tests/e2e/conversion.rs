@@ -1,0 +1,125 @@
+//! Conversion as the API server does it: lossless both ways, within both schemas, and never failing.
+//!
+//! Objects are made from the schemas ([`crate::generate`]) and stored where no rule is asked, so that they are as
+//! invalid as the schema allows. What the webhook is asked directly, over TLS, is what no API server would send.
+
+use serde_json::{Value, json};
+
+use crate::api::{as_version, path};
+use crate::cluster::{LAWLESS, Shared, shared};
+use crate::generate::{Dice, KINDS, object, part};
+use crate::webhook;
+
+/// Objects of each kind and version.
+const MANY: u64 = 40;
+const VERSIONS: [(&str, &str); 2] = [("v1alpha1", "v1beta1"), ("v1beta1", "v1alpha1")];
+
+/// Calls `check` with generated objects: the kind, the version it is made in, the other version, dice and a name.
+fn for_each(test: &str, mut check: impl FnMut(&Shared, &str, &str, &str, &mut Dice, &str)) {
+    let site = shared();
+    for (seed, kind) in (1..).zip(KINDS) {
+        for (own, other) in VERSIONS {
+            for number in 0..MANY {
+                let mut dice = Dice::new(seed * 1_000_000 + number * 2 + u64::from(own == "v1beta1"));
+                check(&site, kind, own, other, &mut dice, &format!("{test}-{own}-{number}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_generated_object_comes_back_from_the_other_version_as_it_was() {
+    for_each("trip", |site, kind, own, other, dice, name| {
+        let written = object(dice, kind, own, LAWLESS, name);
+        let created = site.api.create(&written).ok();
+        assert_eq!(created["spec"], written["spec"], "{kind} {own}");
+
+        let status = part(dice, kind, own, "status");
+        let mut with_status = created.clone();
+        with_status["status"] = status.clone();
+        let with_status = site.api.put(&format!("{}/status", path(&written)), &with_status).ok();
+        assert_eq!((&with_status["spec"], &with_status["status"]), (&written["spec"], &status), "{kind} {own}");
+
+        // Written back as the other version has it, it is the same object: nothing is stored.
+        let seen = site.api.read_as(&written, other);
+        assert_eq!(seen["status"], status, "{kind} {own}");
+        let again = site.api.put(&path(&seen), &seen).ok();
+        assert_eq!(again["metadata"]["resourceVersion"], with_status["metadata"]["resourceVersion"], "{kind} {own}: {seen}");
+        let read = site.api.read(&written);
+        assert_eq!((&read["spec"], &read["status"]), (&written["spec"], &status), "{kind} {own}");
+        assert_eq!(read["metadata"]["annotations"], with_status["metadata"]["annotations"], "{kind} {own}");
+    });
+}
+
+#[test]
+fn what_conversion_makes_of_a_generated_object_passes_the_other_schema_and_loses_nothing_to_it() {
+    for_each("other", |site, kind, own, other, dice, name| {
+        let written = object(dice, kind, own, LAWLESS, name);
+        site.api.create(&written).ok();
+        let seen = site.api.read_as(&written, other);
+        let mut copy = crate::gitops::manifest(&seen);
+        copy["metadata"]["name"] = format!("{name}-copy").into();
+        // Strict: a field that the schema does not declare is an error and not a warning.
+        let created = site.api.post(&format!("{}?fieldValidation=Strict", crate::api::list_path(&copy)), &copy).ok();
+        assert_eq!(created["spec"], seen["spec"], "{kind} {own}");
+        let back = site.api.read_as(&copy, own);
+        assert_eq!(back["spec"], written["spec"], "{kind} {own}: {copy}");
+    });
+}
+
+#[test]
+fn a_generated_object_is_accepted_or_refused_in_our_words() {
+    for_each("judged", |site, kind, own, _, dice, name| {
+        let written = object(dice, kind, own, "default", name);
+        let reply = site.api.create_dry(&written);
+        let ours = reply.code == 422 && reply.message().contains("[HGR") && !reply.causes().is_empty();
+        assert!(reply.code == 201 || ours, "{} {}\n{written}", reply.code, reply.body);
+    });
+}
+
+#[test]
+fn conversion_never_answers_failed_for_an_object_of_our_kinds() {
+    let site = shared();
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    let specs = [
+        json!(null), json!(1), json!("text"), json!([]), json!({}), json!({"mode": 7, "image": [], "env": {}, "replicas": "many"}),
+        json!({"container": 1, "remote": [], "lifecycle": "x", "pod": null}), json!({"container": {}, "remote": {}}),
+        json!({"env": [1, null, {}, {"name": 1}, {"name": "a"}, {"name": "a", "valueFrom": {"fieldRef": 1}}]}),
+        json!({"container": {"env": [null, {"valueFrom": 1}], "resources": {"limits": 1, "requests": {"x": null}}}}),
+        json!({"providerTemplate": 1}), json!({"providerTemplate": {"spec": [], "metadata": 1}}), json!({"tools": deep}),
+        json!({"\u{0}": "\u{1}", "": "", "mode": "\u{feff}"}), json!({"idleTTL": 1e300, "replicas": -0.0}),
+    ];
+    let metadata = [json!(null), json!({}), json!({"name": "x"}), json!({"annotations": {"mcp-hangar.io/conversion-data": "[{"}}),
+        json!({"annotations": {"mcp-hangar.io/conversion-data": "[{\"p\":[\"spec\",\"container\"],\"v\":1}]"}}), json!({"annotations": {}, "labels": null})];
+    let mut objects = Vec::new();
+    for kind in KINDS {
+        for (own, _) in VERSIONS {
+            for spec in &specs {
+                for metadata in &metadata {
+                    let mut object = as_version(&json!({"kind": kind}), own);
+                    for (key, value) in [("spec", spec), ("metadata", metadata), ("status", spec)] {
+                        if !value.is_null() {
+                            object[key] = value.clone();
+                        }
+                    }
+                    objects.push(object);
+                }
+            }
+        }
+    }
+    for (_, wanted) in VERSIONS {
+        let review = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview",
+            "request": {"uid": "one", "desiredAPIVersion": format!("mcp-hangar.io/{wanted}"), "objects": objects}});
+        let (status, answer) = webhook::post(&site, "/convert", &review);
+        let response = &answer["response"];
+        assert_eq!((status, &response["result"]["status"], &response["uid"]), (200, &json!("Success"), &json!("one")), "{}", response["result"]);
+        let converted = response["convertedObjects"].as_array().unwrap();
+        assert_eq!(converted.len(), objects.len());
+        for (before, after) in objects.iter().zip(converted) {
+            let expected: Value = format!("mcp-hangar.io/{wanted}").into();
+            assert_eq!((&after["apiVersion"], &after["kind"]), (&expected, &before["kind"]));
+            // The API server never asks for the version that an object has already.
+            assert!(after["metadata"].is_object() || before["apiVersion"] == expected, "{after}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The operator's binary as a child process: started with flags for loopback, logged to a file, ended with the test.
+//!
+//! In: a cluster's folder. Out: [`Operator`], which knows where the webhooks listen from its own log. Whether the API
+//! server uses them already is [`crate::cluster`]'s matter.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{LazyLock, Mutex, mpsc};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cluster::eventually;
+
+/// How long a process may take to end by itself.
+const ENDS: Duration = Duration::from_secs(20);
+
+/// Flags of every operator here: everything on loopback, on free ports, and no waiting where nobody calls.
+pub(crate) const LOOPBACK: [&str; 12] = [
+    "--log-format=json",
+    "--webhook-addr",
+    "127.0.0.1:0",
+    "--metrics-addr",
+    "127.0.0.1:0",
+    "--health-addr",
+    "127.0.0.1:0",
+    "--drain-minimum",
+    "0s",
+    "--drain-quiet",
+    "200ms",
+    "--log-level=info",
+];
+
+/// A running operator.
+pub(crate) struct Operator {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Operator {
+    /// Starts `run` with the flags; its log is `logs/NAME.log` of the cluster's folder.
+    pub(crate) fn start(folder: &Path, name: &str, flags: &[&str]) -> Self {
+        let log = folder.join(format!("logs/{name}.log"));
+        let kubeconfig = folder.join("kubeconfig");
+        let out = File::options().create(true).append(true).open(&log).unwrap();
+        // The process ends with this one, even if that is killed. See `spawn`.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_mcp-hangar-operator"), "run", "--kubeconfig"])
+            .arg(kubeconfig)
+            .args(flags)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out);
+        Self { child: spawn(command), log }
+    }
+
+    /// Where the webhooks listen.
+    pub(crate) fn webhooks(&mut self) -> SocketAddr {
+        self.said("listening")["webhooks"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Waits for a line of the log with that message, and returns it.
+    pub(crate) fn said(&mut self, message: &str) -> Value {
+        eventually(&format!("the operator says {message:?}"), Duration::from_secs(30), || {
+            let found = self.lines().into_iter().find(|line| {
+                line["message"].as_str().is_some_and(|text| text.contains(message))
+            });
+            assert!(found.is_some() || self.is_running(), "the operator has ended:\n{}", self.log());
+            found
+        })
+    }
+
+    /// Every line of the log that is JSON.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The log as it is.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, without waiting.
+    pub(crate) fn terminate(&self) {
+        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        eventually("the operator ends", ENDS, || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts a child on a thread that lives as long as this process: the death signal follows the thread, not the process.
+fn spawn(command: Command) -> Child {
+    type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
+    static SPAWNER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
+        let (orders, incoming) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in incoming {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (reply, child) = mpsc::channel();
+    SPAWNER.lock().unwrap().send((command, reply)).unwrap();
+    child.recv().unwrap().expect("setpriv (util-linux) starts the operator")
+}
