@@ -18,6 +18,20 @@ expect() { # expect WHAT COMMAND...: counts what is not as it should be
 indented() { sed 's/^/    /'; }
 spec_of() { awk '/^spec:/ {show = 1; next} /^[a-z]/ {show = 0} show'; } # of one YAML object
 
+# leaves: YAML as kubectl prints it, one line a leaf: `healthCheck.interval: 30s`.
+leaves() {
+  awk '{
+    match($0, /^ */); depth = RLENGTH; text = substr($0, depth + 1); item = ""
+    while (sub(/^- /, "", text)) { depth += 2; item = "[]" }
+    for (at in key) if (at + 0 > depth || (at + 0 == depth && item == "")) delete key[at]
+    value = text
+    if (text ~ /^[^ "]+:( |$)/) { key[depth] = text; sub(/:.*/, "", key[depth]); sub(/^[^:]*: ?/, "", value) }
+    path = ""
+    for (at = 0; at <= depth; at++) if (at in key) path = path (path == "" ? "" : ".") key[at]
+    if (value != "") print path item ": " value
+  }'
+}
+
 title "1. A stock kube-apiserver, and the operator beside it"
 exports=$(scripts/up.sh)
 eval "$exports"
@@ -28,19 +42,19 @@ for file in examples/kubernetes/*.yaml; do
   kubectl apply -f "$file" | indented
   for object in $(kubectl get -f "$file" -o name | grep mcp-hangar.io); do
     version=v1alpha1
-    stored=$(kubectl get "${object/./.$version.}" -o yaml | spec_of)
+    stored=$(kubectl get "${object/./.$version.}" -o yaml | spec_of | leaves)
     written=$(kubectl get "${object/./.$version.}" -o jsonpath='{.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}' |
-      kubectl create --dry-run=client --validate=false -f - -o yaml | spec_of)
-    note "${object#*/} (${object%%.*}), stored as written, plus:"
-    (diff <(echo "$written") <(echo "$stored") || true) | sed -n 's/^> /      + /p'
+      kubectl create --dry-run=client --validate=false -f - -o yaml | spec_of | leaves)
+    note "${object#*/} (${object%%.*}) is stored as it was written, plus:"
+    (diff <(echo "$written") <(echo "$stored") || true) | sed -n 's/^> /    + /p'
   done
 done
 
 title "3. One object, seen in both versions"
+object=$(kubectl get -f examples/kubernetes/basic-provider.yaml -o name | grep -m1 mcpprovider)
 for version in v1alpha1 v1beta1; do
-  note "kubectl get mcpproviders.$version.mcp-hangar.io weather-tools -o yaml (spec)"
-  name=$(kubectl get -f examples/kubernetes/basic-provider.yaml -o name | grep mcpprovider | head -n1)
-  kubectl get "mcpproviders.$version.mcp-hangar.io/${name#*/}" -o yaml | spec_of | indented
+  note "\$ kubectl get mcpproviders.$version.mcp-hangar.io ${object#*/} -o yaml    (its spec)"
+  kubectl get "${object/./.$version.}" -o yaml | spec_of | indented
 done
 
 title "4. Applied again: nothing changes, in either version"

@@ -28,7 +28,10 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), String> {
     started.map_err(|error| error.to_string())?;
     // In the log like everything else, and without its message, which may quote what was being read.
     std::panic::set_hook(Box::new(|panic| {
-        tracing::error!(location = panic.location().map(tracing::field::display), "a task panicked; this is a bug");
+        tracing::error!(
+            location = panic.location().map(tracing::field::display),
+            "a task panicked; this is a bug"
+        );
     }));
     Ok(())
 }

@@ -6,7 +6,13 @@
 //! where time passes, the test is about time.
 
 // clippy.toml allows these in test functions only, not in their helpers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
 #[path = "e2e/api.rs"]
 mod api;
@@ -16,14 +22,20 @@ mod cluster;
 mod conversion;
 #[path = "e2e/definitions.rs"]
 mod definitions;
+#[path = "e2e/errors.rs"]
+mod errors;
 #[path = "e2e/examples.rs"]
 mod examples;
 #[path = "e2e/generate.rs"]
 mod generate;
+#[path = "e2e/hostile.rs"]
+mod hostile;
 #[path = "e2e/operator.rs"]
 mod operator;
 #[path = "e2e/webhook.rs"]
 mod webhook;
+#[path = "e2e/writes.rs"]
+mod writes;
 
 #[path = "e2e/gitops.rs"]
 mod gitops;

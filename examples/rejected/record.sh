@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes beside each manifest here what kubectl says when it is applied: examples/rejected/record.sh [KUBECTL]
-# Needs a cluster with the operator, its flags at their defaults. With a kubectl of the tests:
-#   eval "$(tests/cluster/up.sh target/cluster)"
+# Needs a cluster with the operator, its flags at their defaults, such as:
+#   eval "$(make -s up)"
 # Ends with 1 where a manifest was accepted; what that made is deleted again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

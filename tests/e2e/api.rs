@@ -55,7 +55,13 @@ impl Reply {
     pub(crate) fn causes(&self) -> Vec<String> {
         let causes = self.body["details"]["causes"].as_array().into_iter().flatten();
         causes
-            .map(|cause| format!("{}: {}", cause["field"].as_str().unwrap_or("?"), cause["message"].as_str().unwrap_or("?")))
+            .map(|cause| {
+                format!(
+                    "{}: {}",
+                    cause["field"].as_str().unwrap_or("?"),
+                    cause["message"].as_str().unwrap_or("?")
+                )
+            })
             .collect()
     }
 }

@@ -38,13 +38,20 @@ fn a_generated_object_comes_back_from_the_other_version_as_it_was() {
         let mut with_status = created.clone();
         with_status["status"] = status.clone();
         let with_status = site.api.put(&format!("{}/status", path(&written)), &with_status).ok();
-        assert_eq!((&with_status["spec"], &with_status["status"]), (&written["spec"], &status), "{kind} {own}");
+        assert_eq!(
+            (&with_status["spec"], &with_status["status"]),
+            (&written["spec"], &status),
+            "{kind} {own}"
+        );
 
         // Written back as the other version has it, it is the same object: nothing is stored.
         let seen = site.api.read_as(&written, other);
         assert_eq!(seen["status"], status, "{kind} {own}");
         let again = site.api.put(&path(&seen), &seen).ok();
-        assert_eq!(again["metadata"]["resourceVersion"], with_status["metadata"]["resourceVersion"], "{kind} {own}: {seen}");
+        assert_eq!(
+            again["metadata"]["resourceVersion"], with_status["metadata"]["resourceVersion"],
+            "{kind} {own}: {seen}"
+        );
         let read = site.api.read(&written);
         assert_eq!((&read["spec"], &read["status"]), (&written["spec"], &status), "{kind} {own}");
         assert_eq!(read["metadata"]["annotations"], with_status["metadata"]["annotations"], "{kind} {own}");
@@ -60,7 +67,8 @@ fn what_conversion_makes_of_a_generated_object_passes_the_other_schema_and_loses
         let mut copy = crate::gitops::manifest(&seen);
         copy["metadata"]["name"] = format!("{name}-copy").into();
         // Strict: a field that the schema does not declare is an error and not a warning.
-        let created = site.api.post(&format!("{}?fieldValidation=Strict", crate::api::list_path(&copy)), &copy).ok();
+        let created =
+            site.api.post(&format!("{}?fieldValidation=Strict", crate::api::list_path(&copy)), &copy).ok();
         assert_eq!(created["spec"], seen["spec"], "{kind} {own}");
         let back = site.api.read_as(&copy, own);
         assert_eq!(back["spec"], written["spec"], "{kind} {own}: {copy}");
@@ -82,15 +90,30 @@ fn conversion_never_answers_failed_for_an_object_of_our_kinds() {
     let site = shared();
     let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
     let specs = [
-        json!(null), json!(1), json!("text"), json!([]), json!({}), json!({"mode": 7, "image": [], "env": {}, "replicas": "many"}),
-        json!({"container": 1, "remote": [], "lifecycle": "x", "pod": null}), json!({"container": {}, "remote": {}}),
+        json!(null),
+        json!(1),
+        json!("text"),
+        json!([]),
+        json!({}),
+        json!({"mode": 7, "image": [], "env": {}, "replicas": "many"}),
+        json!({"container": 1, "remote": [], "lifecycle": "x", "pod": null}),
+        json!({"container": {}, "remote": {}}),
         json!({"env": [1, null, {}, {"name": 1}, {"name": "a"}, {"name": "a", "valueFrom": {"fieldRef": 1}}]}),
         json!({"container": {"env": [null, {"valueFrom": 1}], "resources": {"limits": 1, "requests": {"x": null}}}}),
-        json!({"providerTemplate": 1}), json!({"providerTemplate": {"spec": [], "metadata": 1}}), json!({"tools": deep}),
-        json!({"\u{0}": "\u{1}", "": "", "mode": "\u{feff}"}), json!({"idleTTL": 1e300, "replicas": -0.0}),
+        json!({"providerTemplate": 1}),
+        json!({"providerTemplate": {"spec": [], "metadata": 1}}),
+        json!({"tools": deep}),
+        json!({"\u{0}": "\u{1}", "": "", "mode": "\u{feff}"}),
+        json!({"idleTTL": 1e300, "replicas": -0.0}),
     ];
-    let metadata = [json!(null), json!({}), json!({"name": "x"}), json!({"annotations": {"mcp-hangar.io/conversion-data": "[{"}}),
-        json!({"annotations": {"mcp-hangar.io/conversion-data": "[{\"p\":[\"spec\",\"container\"],\"v\":1}]"}}), json!({"annotations": {}, "labels": null})];
+    let metadata = [
+        json!(null),
+        json!({}),
+        json!({"name": "x"}),
+        json!({"annotations": {"mcp-hangar.io/conversion-data": "[{"}}),
+        json!({"annotations": {"mcp-hangar.io/conversion-data": "[{\"p\":[\"spec\",\"container\"],\"v\":1}]"}}),
+        json!({"annotations": {}, "labels": null}),
+    ];
     let mut objects = Vec::new();
     for kind in KINDS {
         for (own, _) in VERSIONS {
@@ -112,7 +135,12 @@ fn conversion_never_answers_failed_for_an_object_of_our_kinds() {
             "request": {"uid": "one", "desiredAPIVersion": format!("mcp-hangar.io/{wanted}"), "objects": objects}});
         let (status, answer) = webhook::post(&site, "/convert", &review);
         let response = &answer["response"];
-        assert_eq!((status, &response["result"]["status"], &response["uid"]), (200, &json!("Success"), &json!("one")), "{}", response["result"]);
+        assert_eq!(
+            (status, &response["result"]["status"], &response["uid"]),
+            (200, &json!("Success"), &json!("one")),
+            "{}",
+            response["result"]
+        );
         let converted = response["convertedObjects"].as_array().unwrap();
         assert_eq!(converted.len(), objects.len());
         for (before, after) in objects.iter().zip(converted) {

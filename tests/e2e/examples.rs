@@ -56,7 +56,9 @@ pub(crate) fn documents(text: &str) -> Vec<Value> {
 /// The documents of our kinds.
 pub(crate) fn ours(text: &str) -> Vec<Value> {
     let mut documents = documents(text);
-    documents.retain(|document| document["apiVersion"].as_str().is_some_and(|version| version.starts_with("mcp-hangar.io/")));
+    documents.retain(|document| {
+        document["apiVersion"].as_str().is_some_and(|version| version.starts_with("mcp-hangar.io/"))
+    });
     documents
 }
 
@@ -65,10 +67,15 @@ pub(crate) fn leaves(value: &Value) -> Vec<(String, Value)> {
     fn walk(value: &Value, path: &str, out: &mut Vec<(String, Value)>) {
         match value {
             Value::Object(members) if !members.is_empty() => {
-                members.iter().for_each(|(key, value)| walk(value, &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), out));
+                members.iter().for_each(|(key, value)| {
+                    walk(value, &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), out)
+                });
             }
             Value::Array(items) if !items.is_empty() => {
-                items.iter().enumerate().for_each(|(index, item)| walk(item, &format!("{path}/{index}"), out));
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(index, item)| walk(item, &format!("{path}/{index}"), out));
             }
             leaf => out.push((path.to_owned(), leaf.clone())),
         }

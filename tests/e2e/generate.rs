@@ -18,7 +18,22 @@ pub(crate) const KINDS: [&str; 3] = ["MCPProvider", "MCPProviderGroup", "MCPDisc
 
 /// Text that something somewhere is tempted to change.
 const TEXTS: [&str; 16] = [
-    "", " ", "a", "true", "null", "1", "1e3", "0x1F", "~", "é", "日本語", "🚀", "a\tb\nc", "\u{1}\u{7f}", "\"\\/'", "<&>\u{2028}",
+    "",
+    " ",
+    "a",
+    "true",
+    "null",
+    "1",
+    "1e3",
+    "0x1F",
+    "~",
+    "é",
+    "日本語",
+    "🚀",
+    "a\tb\nc",
+    "\u{1}\u{7f}",
+    "\"\\/'",
+    "<&>\u{2028}",
 ];
 const KEYS: [&str; 6] = ["a", "app.kubernetes.io/name", "Ключ", "with space", "true", "0"];
 const QUANTITIES: [&str; 9] = ["0", "1", "0.5", "1000m", "1Gi", "1.5Gi", "512M", "1e3", "100000000000"];
@@ -92,7 +107,8 @@ fn give_what_the_mode_needs(spec: &mut Value, version: &str) {
         }
     };
     let mode = spec["mode"].as_str().unwrap().to_lowercase();
-    let (field, text) = if mode == "container" { ("image", "not an image") } else { ("endpoint", "not a URL") };
+    let (field, text) =
+        if mode == "container" { ("image", "not an image") } else { ("endpoint", "not a URL") };
     match version {
         "v1alpha1" => fill(spec, field, text),
         _ => {
@@ -128,7 +144,9 @@ fn value(dice: &mut Dice, schema: &JSONSchemaProps, depth: usize) -> Value {
         Some("array") => list(dice, schema, depth),
         Some("object") => members(dice, schema, depth),
         // A share, as a number or as text.
-        None if schema.pattern.is_some() => dice.pick(&[json!(0.5), json!(0), json!(1), json!("0.25"), json!("1")]).clone(),
+        None if schema.pattern.is_some() => {
+            dice.pick(&[json!(0.5), json!(0), json!(1), json!("0.25"), json!("1")]).clone()
+        }
         other => panic!("no samples for type {other:?}"),
     }
 }
@@ -185,4 +203,10 @@ fn members(dice: &mut Dice, schema: &JSONSchemaProps, depth: usize) -> Value {
         }
     }
     Value::Object(out)
+}
+
+/// Whether a spec has a field of that name.
+pub(crate) fn declares(kind: &str, version: &str, field: &str) -> bool {
+    let spec = &schema(kind, version).properties.as_ref().unwrap()["spec"];
+    spec.properties.as_ref().unwrap().contains_key(field)
 }

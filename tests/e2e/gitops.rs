@@ -83,7 +83,9 @@ fn kubectl_diff_finds_nothing_after_a_server_side_apply() {
 #[test]
 fn three_identical_applies_leave_generation_1() {
     let site = shared();
-    for (test, flags) in [("gen-client", ["apply", "-f", "-"].as_slice()), ("gen-ssa", &["apply", "--server-side", "-f", "-"])] {
+    for (test, flags) in
+        [("gen-client", ["apply", "-f", "-"].as_slice()), ("gen-ssa", &["apply", "--server-side", "-f", "-"])]
+    {
         for corpus in corpora(&site, test) {
             for _ in 0..3 {
                 site.kubectl(flags, &corpus.text).ok();
@@ -145,8 +147,13 @@ fn every_written_leaf_comes_back_as_it_was_written() {
     for corpus in corpora(&site, "leaves") {
         site.kubectl(&["apply", "-f", "-"], &corpus.text).ok();
         for object in corpus.objects() {
-            let resource = format!("{}.{}.mcp-hangar.io", object["kind"].as_str().unwrap().to_lowercase(), corpus.version);
-            let [name, namespace] = ["name", "namespace"].map(|key| object["metadata"][key].as_str().unwrap());
+            let resource = format!(
+                "{}.{}.mcp-hangar.io",
+                object["kind"].as_str().unwrap().to_lowercase(),
+                corpus.version
+            );
+            let [name, namespace] =
+                ["name", "namespace"].map(|key| object["metadata"][key].as_str().unwrap());
             let text = site.kubectl(&["get", &resource, name, "-n", namespace, "-o", "json"], "").ok();
             let live: Value = serde_json::from_str(&text).unwrap();
             for (path, written) in leaves(&object) {
@@ -167,7 +174,11 @@ fn server_side_apply_may_switch_versions_and_back() {
             site.api.apply(&manifest(&site.api.read_as(&object, other)), "ci", "").ok();
             site.api.apply(&object, "ci", "").ok();
             let after = site.api.read_as(&object, "v1beta1");
-            assert_eq!((&before["spec"], generation(&before)), (&after["spec"], generation(&after)), "{object}");
+            assert_eq!(
+                (&before["spec"], generation(&before)),
+                (&after["spec"], generation(&after)),
+                "{object}"
+            );
         }
     }
 }
@@ -183,18 +194,31 @@ fn a_minimal_manifest_may_switch_its_mode_and_back() {
     };
     let url = "https://tools.example.com/mcp";
     let versions = [
-        ("v1alpha1", json!({"mode": "container", "image": "acme/tools:1"}), json!({"mode": "remote", "endpoint": url})),
-        ("v1beta1", json!({"mode": "Container", "container": {"image": "acme/tools:1"}}), json!({"mode": "Remote", "remote": {"endpoint": url}})),
+        (
+            "v1alpha1",
+            json!({"mode": "container", "image": "acme/tools:1"}),
+            json!({"mode": "remote", "endpoint": url}),
+        ),
+        (
+            "v1beta1",
+            json!({"mode": "Container", "container": {"image": "acme/tools:1"}}),
+            json!({"mode": "Remote", "remote": {"endpoint": url}}),
+        ),
     ];
     for (version, container, remote) in &versions {
-        for (name, flags) in [("client", ["apply", "-f", "-"].as_slice()), ("server", &["apply", "--server-side", "-f", "-"])] {
+        for (name, flags) in
+            [("client", ["apply", "-f", "-"].as_slice()), ("server", &["apply", "--server-side", "-f", "-"])]
+        {
             let name = format!("{name}-{version}");
             for (spec, says) in [(container, "created"), (remote, "configured"), (container, "configured")] {
                 let said = site.kubectl(flags, &manifest(&name, version, spec)).ok();
                 let says = if flags.len() > 3 { "serverside-applied" } else { says };
                 assert_eq!(said, format!("mcpprovider.mcp-hangar.io/{name} {says}\n"));
             }
-            let live = site.api.get(&format!("/apis/mcp-hangar.io/{version}/namespaces/modes/mcpproviders/{name}")).ok();
+            let live = site
+                .api
+                .get(&format!("/apis/mcp-hangar.io/{version}/namespaces/modes/mcpproviders/{name}"))
+                .ok();
             assert!(!live.to_string().contains(url), "{live}");
         }
     }

@@ -67,9 +67,10 @@ impl Operator {
     /// Waits for a line of the log with that message, and returns it.
     pub(crate) fn said(&mut self, message: &str) -> Value {
         eventually(&format!("the operator says {message:?}"), Duration::from_secs(30), || {
-            let found = self.lines().into_iter().find(|line| {
-                line["message"].as_str().is_some_and(|text| text.contains(message))
-            });
+            let found = self
+                .lines()
+                .into_iter()
+                .find(|line| line["message"].as_str().is_some_and(|text| text.contains(message)));
             assert!(found.is_some() || self.is_running(), "the operator has ended:\n{}", self.log());
             found
         })

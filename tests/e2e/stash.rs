@@ -161,7 +161,8 @@ fn two_managers_may_alternate_between_versions() {
         scene.apply_as(&scene.hub, "new");
         let expected = scene.stored();
         let file = without_stash(&scene.exported());
-        for (manifest, manager) in [(&file, "old"), (&scene.hub, "new"), (&file, "old"), (&scene.hub, "new")] {
+        for (manifest, manager) in [(&file, "old"), (&scene.hub, "new"), (&file, "old"), (&scene.hub, "new")]
+        {
             scene.apply_as(manifest, manager);
             assert_eq!(scene.stored(), (expected.0.clone(), 1), "after {manager}");
         }
@@ -209,7 +210,16 @@ fn every_way_of_writing_v1alpha1_keeps_what_only_the_hub_can_say() {
     scaled["replicas"] = json!(3);
     assert_eq!(site.api.read(&hub)["spec"], scaled, "scale");
 
-    site.api.merge_patch(&format!("{place}/status"), &json!({"status": {"state": "Cold", "observedGeneration": 2}})).ok();
+    site.api
+        .merge_patch(
+            &format!("{place}/status"),
+            &json!({"status": {"state": "Cold", "observedGeneration": 2}}),
+        )
+        .ok();
     let stored = site.api.read(&hub);
-    assert_eq!((&stored["spec"], &stored["status"]["state"], &stored["metadata"]["generation"]), (&scaled, &json!("Cold"), &json!(2)), "status");
+    assert_eq!(
+        (&stored["spec"], &stored["status"]["state"], &stored["metadata"]["generation"]),
+        (&scaled, &json!("Cold"), &json!(2)),
+        "status"
+    );
 }

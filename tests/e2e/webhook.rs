@@ -25,7 +25,11 @@ pub(crate) fn authority(api: &Api) -> String {
 }
 
 /// A TLS connection to an address, which must present a certificate for `name` that the CA has signed.
-pub(crate) fn connect(address: SocketAddr, name: &str, authority: &str) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+pub(crate) fn connect(
+    address: SocketAddr,
+    name: &str,
+    authority: &str,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -34,7 +38,8 @@ pub(crate) fn connect(address: SocketAddr, name: &str, authority: &str) -> std::
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let client = ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap()).unwrap();
+    let client =
+        ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap()).unwrap();
     let tcp = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
     tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
     let mut stream = StreamOwned::new(client, tcp);
@@ -46,7 +51,10 @@ pub(crate) fn connect(address: SocketAddr, name: &str, authority: &str) -> std::
 
 /// One call of the shared operator's webhook; status and JSON.
 pub(crate) fn post(site: &Site, path: &str, body: &Value) -> (u16, Value) {
-    let configuration = site.api.get("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/mcp-hangar-operator").ok();
+    let configuration = site
+        .api
+        .get("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/mcp-hangar-operator")
+        .ok();
     let url = configuration["webhooks"][0]["clientConfig"]["url"].as_str().unwrap().to_owned();
     let address = url.strip_prefix("https://").unwrap().split('/').next().unwrap().parse().unwrap();
     let mut stream = connect(address, "127.0.0.1", &authority(&site.api)).unwrap();

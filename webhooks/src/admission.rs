@@ -167,15 +167,22 @@ fn decide<'a>(
 fn has_changed(body: &[u8], path: &Path) -> bool {
     let review = std::str::from_utf8(body).ok().and_then(|text| Json::parse(text).ok());
     let request = review.as_ref().and_then(|review| review.as_object()?.get("request")?.as_object());
-    let value = |object: &str| request.and_then(|request| request.get(object)?.at(&path.0)).map(Json::canonical);
+    let value =
+        |object: &str| request.and_then(|request| request.get(object)?.at(&path.0)).map(Json::canonical);
     value("object") != value("oldObject")
 }
 
 /// On an update sent as v1alpha1 the stash stays what it is: a file without it, or an old export, would otherwise
 /// drop or revert what only the hub can say.
-fn keep_stash<'a>(metadata: &mut Meta<'a>, old: &'a RawValue, options: Option<&RawValue>, verdict: &mut Verdict) {
+fn keep_stash<'a>(
+    metadata: &mut Meta<'a>,
+    old: &'a RawValue,
+    options: Option<&RawValue>,
+    verdict: &mut Verdict,
+) {
     let old_annotations = request::annotations_of(old);
-    let stored = old_annotations.as_ref().and_then(|annotations| annotations.as_object()?.get(CONVERSION_DATA));
+    let stored =
+        old_annotations.as_ref().and_then(|annotations| annotations.as_object()?.get(CONVERSION_DATA));
     let stored = stored.and_then(Json::as_str);
     let written = metadata.annotations.as_ref().and_then(Json::as_object);
     let sent = written.and_then(|annotations| annotations.get(CONVERSION_DATA)?.as_str());
@@ -239,4 +246,3 @@ impl<'a> Meta<'a> {
         prefix.or(self.name.as_deref()).unwrap_or(requested)
     }
 }
-

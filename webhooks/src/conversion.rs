@@ -23,7 +23,13 @@ pub type Scratch = OnceCell<String>;
 
 /// Converts one object. `object` is changed in `apiVersion`, `spec` and `metadata.annotations` only; members that no
 /// version declares are dropped.
-pub fn convert<'a>(kind: Kind, from: Version, to: Version, object: Object<'a>, scratch: &'a Scratch) -> Object<'a> {
+pub fn convert<'a>(
+    kind: Kind,
+    from: Version,
+    to: Version,
+    object: Object<'a>,
+    scratch: &'a Scratch,
+) -> Object<'a> {
     let mut out = Object::default();
     let mut metadata = Json::Object(Object::default());
     let mut spec = None;
@@ -95,4 +101,3 @@ pub fn is_beyond_v1alpha1(kind: Kind, spec: &Json<'_>) -> bool {
         Kind::Discovery => discovery::is_beyond_v1alpha1(spec),
     }
 }
-

@@ -78,14 +78,20 @@ fn fill(
 
 /// Whether the members of this hub block stand directly in the spec in that version.
 fn is_hoisted(kind: Kind, version: Version, pointer: &str, block: &str) -> bool {
-    kind == Kind::Provider && version == Version::V1Alpha1 && pointer == "/spec" && table::BLOCKS.contains(&block)
+    kind == Kind::Provider
+        && version == Version::V1Alpha1
+        && pointer == "/spec"
+        && table::BLOCKS.contains(&block)
 }
 
 impl Default {
     /// The key.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Leaf(name, _) | Self::Computed(name, _) | Self::Block(name, _) | Self::IfWritten(name, _) => name,
+            Self::Leaf(name, _)
+            | Self::Computed(name, _)
+            | Self::Block(name, _)
+            | Self::IfWritten(name, _) => name,
         }
     }
 
@@ -137,7 +143,9 @@ pub fn text(kind: Kind, path: &[&str]) -> Option<&'static str> {
     let (last, blocks) = path.split_last()?;
     for block in blocks {
         defaults = defaults.iter().find_map(|default| match default {
-            Default::Block(name, members) | Default::IfWritten(name, members) if name == block => Some(*members),
+            Default::Block(name, members) | Default::IfWritten(name, members) if name == block => {
+                Some(*members)
+            }
             _ => None,
         })?;
     }
@@ -146,4 +154,3 @@ pub fn text(kind: Kind, path: &[&str]) -> Option<&'static str> {
         _ => None,
     })
 }
-

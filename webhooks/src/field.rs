@@ -145,7 +145,9 @@ pub fn printable(text: &str) -> String {
             out.push('…');
             break;
         }
-        if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') {
+        if c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -164,7 +166,10 @@ mod tests {
         let env = spec.key("env");
         let item = env.then(Step::Item(2, "POD"));
         assert_eq!(item.key("name").to_path().to_string(), "spec.env[2].name");
-        assert_eq!(Path::annotation("mcp-hangar.io/weight").to_string(), "metadata.annotations[mcp-hangar.io/weight]");
+        assert_eq!(
+            Path::annotation("mcp-hangar.io/weight").to_string(),
+            "metadata.annotations[mcp-hangar.io/weight]"
+        );
         assert_eq!(item.to_path().identity(), "/spec/env/=POD");
     }
 

@@ -312,7 +312,10 @@ impl<'a> Object<'a> {
         const SMALL: usize = 24;
         let members = &self.0;
         let repeated = if members.len() <= SMALL {
-            members.iter().enumerate().any(|(index, (key, _))| members.iter().take(index).any(|(k, _)| k == key))
+            members
+                .iter()
+                .enumerate()
+                .any(|(index, (key, _))| members.iter().take(index).any(|(k, _)| k == key))
         } else {
             let mut seen = HashSet::with_capacity(members.len());
             !members.iter().all(|(key, _)| seen.insert(key.as_ref()))
@@ -524,7 +527,10 @@ mod tests {
 
     #[test]
     fn canonical_text_sorts_keys_at_every_level() {
-        assert_eq!(canonical(r#" {"b":{"d":1,"c":[{"y":0,"x":0}]},"a":null} "#), r#"{"a":null,"b":{"c":[{"x":0,"y":0}],"d":1}}"#);
+        assert_eq!(
+            canonical(r#" {"b":{"d":1,"c":[{"y":0,"x":0}]},"a":null} "#),
+            r#"{"a":null,"b":{"c":[{"x":0,"y":0}],"d":1}}"#
+        );
     }
 
     #[test]

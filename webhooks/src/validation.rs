@@ -97,7 +97,11 @@ fn to_hub<'m>(
 
 /// Drops what the old object already had: the same code on the same item with the same values. Of a clash of two
 /// fields, blames the one that `changed` says the update has changed.
-pub fn ratchet(new: Vec<Violation>, old: &[Violation], changed: impl Fn(&crate::field::Path) -> bool) -> Vec<Violation> {
+pub fn ratchet(
+    new: Vec<Violation>,
+    old: &[Violation],
+    changed: impl Fn(&crate::field::Path) -> bool,
+) -> Vec<Violation> {
     type Known<'v> = (&'static str, String, &'v str);
     fn known(violation: &Violation) -> Known<'_> {
         (violation.code.id, violation.path.identity(), &violation.values)

@@ -143,7 +143,8 @@ proptest! {
                 let mut after = object.clone();
                 after["spec"] = filled(kind, version, &object["spec"]);
                 let after = admit(Webhook::Validate, &after, None, &Policy::default());
-                prop_assert_eq!(before.errors(), after.errors());
+                let blamed = |answer: &Answer| answer.causes.iter().map(|cause| cause.field.clone()).collect::<Vec<_>>();
+                prop_assert_eq!(blamed(&before), blamed(&after));
             }
         }
     }
@@ -160,7 +161,10 @@ fn an_old_object_of_another_time_can_be_updated() {
     ] {
         for version in Version::ALL {
             let old = review::merged(minimal(kind, version), json!({ "spec": spec }));
-            let new = review::merged(old.clone(), json!({"metadata": {"annotations": {"example.com/note": "new"}}}));
+            let new = review::merged(
+                old.clone(),
+                json!({"metadata": {"annotations": {"example.com/note": "new"}}}),
+            );
             let answer = admit(Webhook::Default, &new, Some(&old), &Policy::default());
             assert!(answer.allowed, "{spec}: {}", answer.message);
             let judged = admit(Webhook::Validate, &patched(&new, &answer), Some(&old), &Policy::default());

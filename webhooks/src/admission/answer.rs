@@ -92,7 +92,9 @@ impl Verdict {
     /// The codes of all listed errors.
     pub(super) fn codes(&self) -> Vec<&'static str> {
         match &self.denial {
-            Some(Denial::Invalid { violations, .. }) => violations.iter().map(|violation| violation.code.id).collect(),
+            Some(Denial::Invalid { violations, .. }) => {
+                violations.iter().map(|violation| violation.code.id).collect()
+            }
             _ => Vec::new(),
         }
     }

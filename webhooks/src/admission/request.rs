@@ -123,7 +123,8 @@ pub(super) fn writer_owns_stash(managed_fields: Option<&RawValue>, options: Opti
         #[serde(borrow)]
         fields_v1: Option<&'a RawValue>,
     }
-    let writer = options.and_then(|options| serde_json::from_str::<Options<'_>>(options.get()).ok()?.field_manager);
+    let writer =
+        options.and_then(|options| serde_json::from_str::<Options<'_>>(options.get()).ok()?.field_manager);
     let entries = managed_fields.and_then(|fields| serde_json::from_str::<Vec<Entry<'_>>>(fields.get()).ok());
     let (Some(writer), Some(entries)) = (writer, entries) else { return false };
     let owned = format!("\"f:{CONVERSION_DATA}\"");

@@ -17,7 +17,9 @@ pub fn widen(mut spec: Json<'_>) -> Json<'_> {
         match table::by_v1alpha1(&name) {
             Some(Row::Mode) => hub.push(name, swapped(value)),
             Some(Row::Same(_)) => hub.push(name, value),
-            Some(Row::Moved(block, field) | Row::Narrowed(block, field, _)) => put_in(&mut hub, block, field, value),
+            Some(Row::Moved(block, field) | Row::Narrowed(block, field, _)) => {
+                put_in(&mut hub, block, field, value)
+            }
             Some(Row::HubOnly(..)) | None => {}
         }
     }
@@ -58,7 +60,8 @@ pub fn is_beyond_v1alpha1(spec: &Json<'_>) -> bool {
     table::BLOCKS.iter().any(|block| match spec.get(block) {
         None => false,
         Some(Json::Object(members)) => {
-            members.is_empty() || members.iter().any(|(name, value)| exceeds(table::by_block(block, name), value))
+            members.is_empty()
+                || members.iter().any(|(name, value)| exceeds(table::by_block(block, name), value))
         }
         Some(_) => true,
     })
@@ -72,7 +75,8 @@ fn exceeds(row: Option<Row>, value: &Json<'_>) -> bool {
             from.is_some_and(|from| from.iter().any(|(source, _)| table::provider_env_beyond(source)))
         }),
         Some(Row::Narrowed(_, _, Part::Resources)) => {
-            let lists = value.as_object().into_iter().flat_map(Object::iter).filter_map(|(_, list)| list.as_object());
+            let lists =
+                value.as_object().into_iter().flat_map(Object::iter).filter_map(|(_, list)| list.as_object());
             lists.flat_map(Object::iter).any(|(name, _)| !table::is_v1alpha1_resource(name))
         }
         _ => false,

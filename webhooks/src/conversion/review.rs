@@ -89,11 +89,13 @@ fn convert_one(raw: &RawValue, to: Version, record: &mut Record, out: &mut Strin
         value.expand();
         value.as_str().map(str::to_owned)
     };
-    let (kind_name, version_name) = (text("kind").unwrap_or_default(), text("apiVersion").unwrap_or_default());
+    let (kind_name, version_name) =
+        (text("kind").unwrap_or_default(), text("apiVersion").unwrap_or_default());
     let kind = Kind::parse(&kind_name)
         .ok_or_else(|| format!("kind: {:?} is none of the kinds of this webhook", printable(&kind_name)))?;
-    let from = Version::parse(&version_name)
-        .ok_or_else(|| format!("apiVersion: {:?} is no served version of {kind}", printable(&version_name)))?;
+    let from = Version::parse(&version_name).ok_or_else(|| {
+        format!("apiVersion: {:?} is no served version of {kind}", printable(&version_name))
+    })?;
     (record.kind, record.from) = (kind.name(), from.name());
     let Json::Object(members) = object else { return Ok(()) };
     if from == to {
@@ -106,7 +108,9 @@ fn convert_one(raw: &RawValue, to: Version, record: &mut Record, out: &mut Strin
 }
 
 fn answer(uid: &str, outcome: Result<String, String>) -> String {
-    let mut out = String::from(r#"{"apiVersion":"apiextensions.k8s.io/v1","kind":"ConversionReview","response":{"uid":"#);
+    let mut out = String::from(
+        r#"{"apiVersion":"apiextensions.k8s.io/v1","kind":"ConversionReview","response":{"uid":"#,
+    );
     write_string(uid, &mut out);
     match outcome {
         Ok(objects) => {

@@ -115,7 +115,12 @@ pub fn take<'a>(metadata: &mut Json<'a>, scratch: &'a Scratch) -> Vec<Entry<'a>>
 
 /// Gives the hub object back what its stash still may return. Whatever would show in v1alpha1 was not stashed: with one
 /// such value the whole stash is forged, and nothing of it returns.
-pub fn restore<'a>(kind: Kind, metadata: &mut Json<'a>, spec: &mut Option<Json<'a>>, entries: Vec<Entry<'a>>) {
+pub fn restore<'a>(
+    kind: Kind,
+    metadata: &mut Json<'a>,
+    spec: &mut Option<Json<'a>>,
+    entries: Vec<Entry<'a>>,
+) {
     if entries.is_empty() {
         return;
     }
@@ -124,7 +129,8 @@ pub fn restore<'a>(kind: Kind, metadata: &mut Json<'a>, spec: &mut Option<Json<'
         .into_iter()
         .filter(|entry| match entry.path.as_slice() {
             [Key::Field(top), rest @ ..] if top == "spec" => {
-                is_carried(kind, rest, &entry.value) && spec.as_mut().is_some_and(|spec| holds(entry, spec, rest))
+                is_carried(kind, rest, &entry.value)
+                    && spec.as_mut().is_some_and(|spec| holds(entry, spec, rest))
             }
             path => is_annotation(path) && text_of(entry.value.clone()).is_some(),
         })
@@ -159,14 +165,20 @@ fn is_annotation(path: &[Key<'_>]) -> bool {
 fn is_carried(kind: Kind, path: &[Key<'_>], value: &Json<'_>) -> bool {
     let path = match (kind, path) {
         (Kind::Provider, path) => path,
-        (Kind::Discovery, [Key::Field(a), Key::Field(b), rest @ ..]) if a == "providerTemplate" && b == "spec" => rest,
+        (Kind::Discovery, [Key::Field(a), Key::Field(b), rest @ ..])
+            if a == "providerTemplate" && b == "spec" =>
+        {
+            rest
+        }
         _ => return false,
     };
     match path {
         [Key::Field(block)] if table::BLOCKS.contains(&block.as_ref()) => {
             let mut value = value.clone();
             value.expand_object().is_none_or(|members| {
-                members.iter().all(|(name, _)| matches!(table::by_block(block, name), Some(table::Row::HubOnly(..))))
+                members
+                    .iter()
+                    .all(|(name, _)| matches!(table::by_block(block, name), Some(table::Row::HubOnly(..))))
             })
         }
         [Key::Field(block), Key::Field(name)] => {
@@ -245,8 +257,10 @@ fn put_annotation<'a>(metadata: &mut Json<'a>, value: Json<'a>) {
     let Some(metadata) = metadata.expand_object() else { return };
     match metadata.get_mut("annotations").map(Json::expand_object) {
         Some(Some(annotations)) => annotations.insert(CONVERSION_DATA, value),
-        _ => metadata
-            .insert("annotations", Json::Object(Object::from_iter([(Cow::Borrowed(CONVERSION_DATA), value)]))),
+        _ => metadata.insert(
+            "annotations",
+            Json::Object(Object::from_iter([(Cow::Borrowed(CONVERSION_DATA), value)])),
+        ),
     }
 }
 
@@ -262,7 +276,8 @@ pub fn put<'a>(metadata: &mut Json<'a>, hub: Option<Json<'a>>, projected: Option
         // The hub object has an annotation of that name: it would be taken for a stash, or be overwritten by one.
         let is_a_stash = text_of(own.clone()).is_some_and(|text| parse(&text).is_some());
         if is_a_stash || !entries.is_empty() {
-            let path = ["metadata", "annotations", CONVERSION_DATA].map(|key| Key::Field(key.into())).to_vec();
+            let path =
+                ["metadata", "annotations", CONVERSION_DATA].map(|key| Key::Field(key.into())).to_vec();
             entries.push(Entry { path, value: own, base: None, guard: None });
         }
     }
@@ -378,7 +393,8 @@ fn fingerprint(item: &Json<'_>) -> String {
 }
 
 fn write(entries: &[Entry<'_>]) -> String {
-    let mut texts: Vec<(String, String)> = entries.iter().map(|entry| (write_path(&entry.path), write_entry(entry))).collect();
+    let mut texts: Vec<(String, String)> =
+        entries.iter().map(|entry| (write_path(&entry.path), write_entry(entry))).collect();
     texts.sort();
     let texts: Vec<String> = texts.into_iter().map(|(_, text)| text).collect();
     format!("[{}]", texts.join(","))

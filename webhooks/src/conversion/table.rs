@@ -162,7 +162,10 @@ pub fn is_v1alpha1_resource(name: &str) -> bool {
 /// How many leading steps of the path lead to a provider spec; 0 where it is not inside one.
 fn spec_steps(kind: Kind, path: &Path) -> usize {
     let leads = |names: &[&str]| {
-        names.iter().enumerate().all(|(i, name)| matches!(path.0.get(i), Some(Segment::Key(key)) if key == name))
+        names
+            .iter()
+            .enumerate()
+            .all(|(i, name)| matches!(path.0.get(i), Some(Segment::Key(key)) if key == name))
     };
     match kind {
         Kind::Provider if leads(&["spec"]) => 1,

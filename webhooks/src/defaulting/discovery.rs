@@ -32,6 +32,7 @@ pub static DEFAULTS: &[Default] = &[
 fn required_annotations(annotations: &Object<'_>) -> Option<String> {
     let prefix = match annotations.get("annotationPrefix") {
         None | Some(Json::Null) => ANNOTATION_PREFIX,
+        Some(Json::String(prefix)) if prefix.is_empty() => ANNOTATION_PREFIX,
         Some(Json::String(prefix)) if crate::validation::names::subdomain(prefix).is_ok() => prefix.as_ref(),
         Some(_) => return None,
     };

@@ -131,8 +131,14 @@ impl Code {
 impl Example {
     /// The example with its head, as a reader sees it: a `null` only takes a field of the base object away.
     pub fn manifest(&self) -> String {
-        let lines = self.yaml.lines().filter(|line| !line.ends_with(": null")).map(|line| format!("{line}\n"));
-        format!("apiVersion: {}\nkind: {}\n{}", self.version.api_version(), self.kind, lines.collect::<String>())
+        let lines =
+            self.yaml.lines().filter(|line| !line.ends_with(": null")).map(|line| format!("{line}\n"));
+        format!(
+            "apiVersion: {}\nkind: {}\n{}",
+            self.version.api_version(),
+            self.kind,
+            lines.collect::<String>()
+        )
     }
 }
 
@@ -159,7 +165,12 @@ pub fn rules_markdown() -> String {
         }
         let fields: Vec<String> = code.rejected.fields.iter().map(|field| format!("`{field}`")).collect();
         let verb = if code.is_error() { "Refused" } else { "Warned of" };
-        let _ = writeln!(out, "{verb}, at {}:\n\n```yaml\n{}```\n", fields.join(" and "), code.rejected.manifest());
+        let _ = writeln!(
+            out,
+            "{verb}, at {}:\n\n```yaml\n{}```\n",
+            fields.join(" and "),
+            code.rejected.manifest()
+        );
         let _ = writeln!(out, "Accepted:\n\n```yaml\n{}```", code.accepted.manifest());
     }
     out

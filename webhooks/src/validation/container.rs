@@ -1,7 +1,7 @@
 //! The rules of what runs in the pod: env, volumes, resources, port and path, on the hub.
 
 use super::code;
-use super::fields::{self, each_object, is_needed, is_set, needed, object, path};
+use super::fields::{self, each_object, is_needed, is_set, needed, object, path, text};
 use super::names;
 use super::report::{Report, Shown, quoted};
 use super::text as grammar;
@@ -30,7 +30,8 @@ fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
     let (has_value, has_source) = (is_set(item, "value"), is_set(item, "valueFrom"));
     if has_value && has_source {
         for (key, other) in [("value", "valueFrom"), ("valueFrom", "value")] {
-            let says = format!("may not be set together with {}; remove one of the two", r.name(&at.key(other)));
+            let says =
+                format!("may not be set together with {}; remove one of the two", r.name(&at.key(other)));
             r.hub(&at.key(key), &code::EXCLUSIVE, Shown::Nothing, "", &says);
         }
     } else if !has_value && !has_source {
@@ -44,7 +45,10 @@ fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
         let known = ENV_SOURCES.iter().copied();
         let says = match written.len() {
             0 => format!("must have exactly one source; write one of {}", sent_sources(r, known)),
-            _ => format!("must have exactly one source, not {}; remove all but one", super::report::listed(written)),
+            _ => format!(
+                "must have exactly one source, not {}; remove all but one",
+                super::report::listed(written)
+            ),
         };
         r.hub(&from_at, &code::ENV_SOURCE, Shown::Nothing, &from.len().to_string(), &says);
     }
@@ -54,19 +58,58 @@ fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
         }
     }
     if let Some(field) = object(from, "fieldRef") {
-        is_needed(field, "fieldPath", &from_at.key("fieldRef"), r);
+        let at = from_at.key("fieldRef");
+        if is_needed(field, "fieldPath", &at, r) {
+            known(field, "fieldPath", &at, POD_FIELDS, &["metadata.labels['", "metadata.annotations['"], r);
+        }
     }
     if let Some(resource) = object(from, "resourceFieldRef") {
         let at = from_at.key("resourceFieldRef");
-        is_needed(resource, "resource", &at, r);
+        if is_needed(resource, "resource", &at, r) {
+            known(resource, "resource", &at, RESOURCES, &["limits.hugepages-", "requests.hugepages-"], r);
+        }
         quantity(resource, "divisor", &at, r);
+    }
+}
+
+/// The fields of a pod that an env value can have.
+const POD_FIELDS: &[&str] = &[
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+
+/// The resources of a container that an env value can have.
+const RESOURCES: &[&str] = &[
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+];
+
+/// A string that is one of a few, or begins like one of an open family.
+fn known(parent: &Object<'_>, key: &str, at: &At<'_>, few: &[&str], families: &[&str], r: &mut Report) {
+    let Some(text) = text(parent, key) else { return };
+    if !few.contains(&text) && !families.iter().any(|family| text.starts_with(family)) {
+        let says = super::report::supported(text, few.iter().copied());
+        r.hub(&at.key(key), &code::UNSUPPORTED, Shown::Text(text), text, &says);
     }
 }
 
 /// The sources that the sent version knows.
 fn sent_sources<'a>(r: &Report, known: impl Iterator<Item = &'a str>) -> String {
     let hub = r.version() == crate::kind::Version::HUB;
-    super::report::listed(known.filter(|source| hub || !crate::conversion::table::provider_env_beyond(source)))
+    super::report::listed(
+        known.filter(|source| hub || !crate::conversion::table::provider_env_beyond(source)),
+    )
 }
 
 /// `{name, key}` of a Secret or ConfigMap.
@@ -97,7 +140,10 @@ fn volume(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
                 "must have exactly one source; write one of {}",
                 super::report::listed(VOLUME_SOURCES.iter().map(|(source, _)| *source))
             ),
-            _ => format!("must have exactly one source, not {}; remove all but one", super::report::listed(written)),
+            _ => format!(
+                "must have exactly one source, not {}; remove all but one",
+                super::report::listed(written)
+            ),
         };
         r.hub(at, &code::VOLUME_SOURCE, Shown::Nothing, &item.len().to_string(), &says);
     }
@@ -145,10 +191,13 @@ fn resources(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
         if request <= limit {
             continue;
         }
-        let (Some(request_text), Some(limit_text)) = (quantity_text(value), limit_value.and_then(quantity_text)) else {
+        let (Some(request_text), Some(limit_text)) =
+            (quantity_text(value), limit_value.and_then(quantity_text))
+        else {
             continue;
         };
-        let (request_at, limit_at) = (requests_at.then(resource_step(name)), limits_at.then(resource_step(name)));
+        let (request_at, limit_at) =
+            (requests_at.then(resource_step(name)), limits_at.then(resource_step(name)));
         let values = format!("{request_text}\0{limit_text}");
         let says = format!("must not be more than {} ({})", r.name(&limit_at), quoted(&limit_text));
         r.hub(&request_at, &code::REQUEST_OVER_LIMIT, Shown::Text(&request_text), &values, &says);

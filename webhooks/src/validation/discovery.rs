@@ -19,7 +19,14 @@ const BLOCKS: &[(&str, &str)] = &[
 ];
 
 /// Judges a source spec that stands at `at`, of an object in `namespace`.
-pub(super) fn judge(spec: &Object<'_>, at: &At<'_>, policy: &Policy, namespace: &str, exempt: bool, r: &mut Report) {
+pub(super) fn judge(
+    spec: &Object<'_>,
+    at: &At<'_>,
+    policy: &Policy,
+    namespace: &str,
+    exempt: bool,
+    r: &mut Report,
+) {
     block_of_type(spec, at, r);
     duration(spec, "refreshInterval", at, Least::Second, r);
     if let Some(block) = object(spec, "namespaceSelector") {
@@ -76,7 +83,9 @@ fn block_of_type(spec: &Object<'_>, at: &At<'_>, r: &mut Report) {
         let says = format!("must be set when {type_name} is {}{fix}", quoted(kind));
         r.hub(&at.key(own), &code::REQUIRED, Shown::Nothing, kind, &says);
     }
-    for (_, other) in BLOCKS.iter().filter(|(_, block)| block != own) {
+    // Every type but ConfigMap looks into the selected namespaces.
+    let is_read = |block: &str| block == *own || (block == "namespaceSelector" && *kind != "ConfigMap");
+    for (_, other) in BLOCKS.iter().filter(|(_, block)| !is_read(block)) {
         ignored(spec, other, at, &format!("while {type_name} is {}", quoted(kind)), r);
     }
 }
@@ -84,7 +93,10 @@ fn block_of_type(spec: &Object<'_>, at: &At<'_>, r: &mut Report) {
 fn config_map(block: &Object<'_>, at: &At<'_>, policy: &Policy, namespace: &str, r: &mut Report) {
     needed(block, "name", at, r, names::subdomain);
     named(block, "key", at, r, names::data_key);
-    let Some(other) = text(block, "namespace").filter(|other| !other.is_empty() && *other != namespace) else { return };
+    let Some(other) = text(block, "namespace").filter(|other| !other.is_empty() && *other != namespace)
+    else {
+        return;
+    };
     if let Err(says) = names::label(other) {
         r.hub(&at.key("namespace"), &code::NAME, Shown::Text(other), other, &says);
         return;
@@ -96,7 +108,13 @@ fn config_map(block: &Object<'_>, at: &At<'_>, policy: &Policy, namespace: &str,
             quoted(namespace),
             quoted(other)
         );
-        r.hub(&at.key("namespace"), &code::FOREIGN_CONFIGMAP, Shown::Nothing, &format!("{namespace}\0{other}"), &says);
+        r.hub(
+            &at.key("namespace"),
+            &code::FOREIGN_CONFIGMAP,
+            Shown::Nothing,
+            &format!("{namespace}\0{other}"),
+            &says,
+        );
     }
 }
 

@@ -110,7 +110,8 @@ fn follows(
     code: &'static code::Code,
     grammar: impl Fn(&str) -> Result<(), String>,
 ) {
-    if let Some(text) = text(parent, key)
+    // Templates render optional fields as "": that is as good as absent, as it always was.
+    if let Some(text) = text(parent, key).filter(|text| !text.is_empty())
         && let Err(says) = grammar(text)
     {
         r.hub(&at.key(key), code, Shown::Text(text), text, &says);
@@ -192,9 +193,16 @@ pub(super) fn unique(parent: &Object<'_>, list_key: &str, key: Option<&str>, at:
     }
 }
 
-/// Says that a field is not read, naming why.
+/// Says that a field is not read, naming why. Nothing is said of an empty one.
 pub(super) fn ignored(parent: &Object<'_>, key: &str, at: &At<'_>, why: &str, r: &mut Report) {
-    if is_set(parent, key) {
+    let says_something = match parent.get(key) {
+        None | Some(Json::Null) => false,
+        Some(Json::String(text)) => !text.is_empty(),
+        Some(Json::Array(items)) => !items.is_empty(),
+        Some(Json::Object(members)) => !members.is_empty(),
+        Some(_) => true,
+    };
+    if says_something {
         r.warn(&at.key(key), &format!("ignored {why}"), "remove it");
     }
 }

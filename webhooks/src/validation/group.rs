@@ -36,7 +36,10 @@ fn session_affinity(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
     let header = text(block, "header").unwrap_or_default();
     if text(block, "type") == Some("Header") {
         if header.is_empty() {
-            let says = format!("must be set when {} is \"Header\"; write for example \"X-Session-Id\"", r.name(&at.key("type")));
+            let says = format!(
+                "must be set when {} is \"Header\"; write for example \"X-Session-Id\"",
+                r.name(&at.key("type"))
+            );
             r.hub(&at.key("header"), &code::REQUIRED, Shown::Nothing, "Header", &says);
         } else {
             named(block, "header", at, r, names::header);

@@ -40,7 +40,13 @@ fn longest_name(kind: Kind) -> Option<usize> {
 }
 
 /// Judges name and annotations; `hub_spec` is for the budget of what v1alpha1 has to carry.
-pub(super) fn judge(kind: Kind, version: Version, metadata: &Metadata<'_, '_>, hub_spec: Option<&Json<'_>>, r: &mut Report) {
+pub(super) fn judge(
+    kind: Kind,
+    version: Version,
+    metadata: &Metadata<'_, '_>,
+    hub_spec: Option<&Json<'_>>,
+    r: &mut Report,
+) {
     if let Some(longest) = longest_name(kind) {
         name(metadata, longest, r);
     }
@@ -57,7 +63,13 @@ pub(super) fn judge(kind: Kind, version: Version, metadata: &Metadata<'_, '_>, h
         && !matches!(text, "true" | "false")
     {
         let says = "must be \"true\" or \"false\"";
-        r.push(Path::annotation(annotation::ALLOW_MUTABLE_IMAGE), &code::ANNOTATION, Shown::Text(text), text, says);
+        r.push(
+            Path::annotation(annotation::ALLOW_MUTABLE_IMAGE),
+            &code::ANNOTATION,
+            Shown::Text(text),
+            text,
+            says,
+        );
     }
     conversion_data(version, metadata, r);
     if version == Version::HUB {
@@ -73,8 +85,8 @@ fn name(metadata: &Metadata<'_, '_>, longest: usize, r: &mut Report) {
         let whole = format!("{}{}", prefix.get(..58).unwrap_or(prefix), "x".repeat(GENERATED));
         if names::service_label(&whole, longest).is_err() {
             let says = format!(
-                "must begin a DNS label of {longest} characters: at most {} lower case letters, digits and \"-\", a letter first; \
-                 Services are named after it",
+                "must begin a DNS label, since Services are named after it: at most {} lower case letters, digits and \"-\", \
+                 beginning with a letter",
                 longest - GENERATED
             );
             r.push(Path::of("metadata.generateName"), &code::OBJECT_NAME, Shown::Text(prefix), prefix, &says);
@@ -82,8 +94,13 @@ fn name(metadata: &Metadata<'_, '_>, longest: usize, r: &mut Report) {
     } else if !metadata.name.is_empty()
         && let Err(says) = names::service_label(metadata.name, longest)
     {
-        let says = format!("{says}; Services are named after it");
-        r.push(Path::of("metadata.name"), &code::OBJECT_NAME, Shown::Text(metadata.name), metadata.name, &says);
+        r.push(
+            Path::of("metadata.name"),
+            &code::OBJECT_NAME,
+            Shown::Text(metadata.name),
+            metadata.name,
+            &says,
+        );
     }
 }
 
@@ -92,12 +109,20 @@ type Check = fn(&str) -> Result<(), &'static str>;
 /// The annotations that act like fields of a provider.
 const OWN: &[(&str, Check)] = &[
     (annotation::WEIGHT, |text| within(text, 1, 100, "must be a whole number between 1 and 100, in quotes")),
-    (annotation::PRIORITY, |text| within(text, 0, i64::from(i32::MAX), "must be a whole number of 0 or more, in quotes")),
-    (annotation::PORT, |text| within(text, 1, 65535, "must be a whole number between 1 and 65535, in quotes")),
+    (annotation::PRIORITY, |text| {
+        within(text, 0, i64::from(i32::MAX), "must be a whole number of 0 or more, in quotes")
+    }),
+    (annotation::PORT, |text| {
+        within(text, 1, 65535, "must be a whole number between 1 and 65535, in quotes")
+    }),
     (annotation::PATH, |text| {
         const LONGEST: usize = 1024;
         let fits = text.len() <= LONGEST && names::absolute_path(text).is_ok();
-        if fits { Ok(()) } else { Err("must be an absolute path of at most 1024 bytes; write for example \"/mcp\"") }
+        if fits {
+            Ok(())
+        } else {
+            Err("must be an absolute path of at most 1024 bytes; write for example \"/mcp\"")
+        }
     }),
 ];
 
@@ -112,10 +137,12 @@ fn conversion_data(version: Version, metadata: &Metadata<'_, '_>, r: &mut Report
     let code: &'static Code = &code::STASH;
     let place = Path::annotation(annotation::CONVERSION_DATA);
     if version == Version::HUB {
-        let says = "has no place on a v1beta1 object, which says everything in its spec; remove the annotation";
+        let says =
+            "has no place on a v1beta1 object, which says everything in its spec; remove the annotation";
         r.push(place, code, Shown::Nothing, text, says);
     } else if stash::parse(text).is_none() {
-        let says = "was written by the operator and cannot be read back; restore it, or remove the annotation";
+        let says =
+            "was written by the operator and cannot be read back; restore it, or remove the annotation";
         r.push(place, code, Shown::Nothing, text, says);
     }
 }

@@ -20,10 +20,13 @@ fn dns_label(text: &str, longest: usize, letter_first: bool) -> Result<(), Strin
     if fits(text, longest, first, inner, edge) {
         return Ok(());
     }
-    let start = if letter_first { "start with a letter" } else { "start with a letter or digit" };
+    let (why, start) = match letter_first {
+        true => (", since Services are named after it", "a letter"),
+        false => ("", "a letter or digit"),
+    };
     let what = format!(
-        "must be a DNS label: at most {longest} lower case letters, digits and \"-\"; it must {start} and end with a \
-         letter or digit"
+        "must be a DNS label{why}: at most {longest} lower case letters, digits and \"-\", beginning with {start} and \
+         ending with a letter or digit"
     );
     Err(with_candidate(what, &lowered(text, longest, letter_first)))
 }
@@ -70,7 +73,8 @@ pub fn variable(text: &str) -> Result<(), String> {
     if !text.is_empty() && text.bytes().all(|c| (b' '..=b'~').contains(&c) && c != b'=') {
         return Ok(());
     }
-    Err("must be the name of a variable: printable ASCII characters without \"=\", such as \"LOG_LEVEL\"".to_owned())
+    Err("must be the name of a variable: printable ASCII characters without \"=\", such as \"LOG_LEVEL\""
+        .to_owned())
 }
 
 /// A key of a Secret or ConfigMap.
@@ -79,7 +83,8 @@ pub fn data_key(text: &str) -> Result<(), String> {
     if fits(text, 253, inner, inner, inner) && text != "." && text != ".." {
         return Ok(());
     }
-    Err("must be a key of a Secret or ConfigMap: at most 253 letters, digits, \"-\", \"_\" and \".\"".to_owned())
+    Err("must be a key of a Secret or ConfigMap: at most 253 letters, digits, \"-\", \"_\" and \".\""
+        .to_owned())
 }
 
 /// The name of a port of a Service.
@@ -101,7 +106,11 @@ pub fn header(text: &str) -> Result<(), String> {
 /// An absolute path.
 pub fn absolute_path(text: &str) -> Result<(), String> {
     if !text.starts_with('/') {
-        let end = if text.is_empty() { "; write for example \"/data\"".to_owned() } else { format!("; write {}", super::report::quoted(&format!("/{text}"))) };
+        let end = if text.is_empty() {
+            "; write for example \"/data\"".to_owned()
+        } else {
+            format!("; write {}", super::report::quoted(&format!("/{text}")))
+        };
         return Err(format!("must be an absolute path{end}"));
     }
     if text.chars().any(char::is_control) {
@@ -158,7 +167,8 @@ fn lowered(text: &str, longest: usize, letter_first: bool) -> String {
         .map(|c| c.to_ascii_lowercase())
         .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
         .collect();
-    let starts_badly = |out: &str| out.starts_with(|c: char| c == '-' || (letter_first && c.is_ascii_digit()));
+    let starts_badly =
+        |out: &str| out.starts_with(|c: char| c == '-' || (letter_first && c.is_ascii_digit()));
     while starts_badly(&out) {
         out.remove(0);
     }
@@ -179,7 +189,11 @@ mod tests {
             (label, &["a", "a-1", "1a"], &["", "-a", "a-", "A", "a.b", "ä"]),
             (|text| service_label(text, 58), &["a", "a-1"], &["", "1a", "a.b"]),
             (subdomain, &["a.b-c.d", "1"], &["", "a..b", ".a", "a_b"]),
-            (qualified, &["app", "a.b/C_d", "app.kubernetes.io/name"], &["", "/a", "a/", "a b", "A/b", "a/b/c"]),
+            (
+                qualified,
+                &["app", "a.b/C_d", "app.kubernetes.io/name"],
+                &["", "/a", "a/", "a b", "A/b", "a/b/c"],
+            ),
             (label_value, &["", "a", "A.b_c-1"], &["-", "a b", "ä"]),
             (variable, &["A", "log.level", "a b"], &["", "a=b", "ä", "a\n"]),
             (data_key, &["tls.crt", "a_B-1"], &["", ".", "..", "a/b"]),

@@ -9,8 +9,8 @@ use mcp_hangar_api::duration;
 use super::code;
 use super::container;
 use super::fields::{
-    self, Least, duration as duration_field, each_object, ignored, is_needed, is_set, list, mode_is, named, needed, object,
-    text,
+    self, Least, duration as duration_field, each_object, ignored, is_needed, is_set, list, mode_is, named,
+    needed, object, text,
 };
 use super::names;
 use super::report::{Report, Shown, quoted};
@@ -31,7 +31,14 @@ pub(super) enum Scope {
 }
 
 /// Judges a provider spec that stands at `at`. `exempt` says that the object allows images without a digest.
-pub(super) fn judge(spec: &Object<'_>, at: &At<'_>, scope: Scope, policy: &Policy, exempt: bool, r: &mut Report) {
+pub(super) fn judge(
+    spec: &Object<'_>,
+    at: &At<'_>,
+    scope: Scope,
+    policy: &Policy,
+    exempt: bool,
+    r: &mut Report,
+) {
     let mode = text(spec, "mode");
     if scope == Scope::Whole {
         required(spec, mode, at, r);
@@ -77,7 +84,9 @@ fn required(spec: &Object<'_>, mode: Option<&str>, at: &At<'_>, r: &mut Report) 
     };
     let written = match spec.get(block) {
         None | Some(Json::Null) => false,
-        Some(Json::Object(members)) => members.get(field).is_some_and(|value| !value.is_null()),
+        Some(Json::Object(members)) => {
+            members.get(field).is_some_and(|value| !value.is_null() && value.as_str() != Some(""))
+        }
         // The wrong type has been said.
         Some(_) => true,
     };
@@ -109,14 +118,15 @@ fn unused(spec: &Object<'_>, mode: Option<&str>, at: &At<'_>, r: &mut Report) {
 }
 
 fn image(block: &Object<'_>, at: &At<'_>, policy: &Policy, exempt: bool, r: &mut Report) {
-    let Some(image) = text(block, "image") else { return };
+    let Some(image) = text(block, "image").filter(|image| !image.is_empty()) else { return };
     let here = at.key("image");
     match grammar::image(image) {
-        Err(says) if image.is_empty() => r.hub(&here, &code::REQUIRED, Shown::Nothing, "", &format!("must not be empty; it {says}")),
         Err(says) => r.hub(&here, &code::IMAGE, Shown::Text(image), image, &says),
         Ok(parsed) if !parsed.has_digest && !exempt => match policy.image_digest {
             ImageDigestPolicy::Off => {}
-            ImageDigestPolicy::Warn => r.warn(&here, "a tag can move to other content", "write image@sha256:…"),
+            ImageDigestPolicy::Warn => {
+                r.warn(&here, "a tag can move to other content", "write image@sha256:…")
+            }
             ImageDigestPolicy::Block => {
                 let says = format!(
                     "an image needs a digest here; write image@sha256:…, or the annotation {}: \"true\"",
@@ -130,15 +140,12 @@ fn image(block: &Object<'_>, at: &At<'_>, policy: &Policy, exempt: bool, r: &mut
 }
 
 fn remote(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
-    if let Some(endpoint) = text(block, "endpoint") {
-        let here = at.key("endpoint");
-        if endpoint.is_empty() {
-            r.hub(&here, &code::REQUIRED, Shown::Nothing, "", "must not be empty");
-        } else if let Err((code, says)) = grammar::endpoint(endpoint) {
-            let shown = grammar::shown_endpoint(endpoint);
-            let says = says.replace(endpoint, &shown);
-            r.hub(&here, code, Shown::Text(&shown), endpoint, &says);
-        }
+    if let Some(endpoint) = text(block, "endpoint").filter(|endpoint| !endpoint.is_empty())
+        && let Err((code, says)) = grammar::endpoint(endpoint)
+    {
+        let shown = grammar::shown_endpoint(endpoint);
+        let says = says.replace(endpoint, &shown);
+        r.hub(&at.key("endpoint"), code, Shown::Text(&shown), endpoint, &says);
     }
     each_object(block, "headersFrom", at, |item, at| {
         needed(item, "name", at, r, names::header);
@@ -165,7 +172,9 @@ fn ca_bundle(text: &str) -> Result<(), String> {
         .map_err(|_| "must be base64 of certificates in PEM; make it with base64 -w0 ca.crt".to_owned())?;
     let mut count = 0;
     for pem in x509_parser::pem::Pem::iter_from_buffer(&bytes) {
-        let pem = pem.map_err(|_| "must hold certificates in PEM; the text between BEGIN and END is damaged".to_owned())?;
+        let pem = pem.map_err(|_| {
+            "must hold certificates in PEM; the text between BEGIN and END is damaged".to_owned()
+        })?;
         if pem.label != "CERTIFICATE" {
             return Err(format!("must hold certificates only, not {}", quoted(&pem.label)));
         }
@@ -187,11 +196,19 @@ fn toleration(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
     let key = text(item, "key").unwrap_or_default();
     if !key.is_empty() {
         named(item, "key", at, r, names::qualified);
-    } else if text(item, "operator") != Some("Exists") && !item.is_empty() {
-        r.hub(&at.key("operator"), &code::SELECTOR, Shown::Nothing, "", "must be \"Exists\" where key is empty");
+    } else if text(item, "operator") != Some("Exists") {
+        let says = "must be \"Exists\" where key is empty; write operator: Exists, or a key";
+        r.hub(&at.key("operator"), &code::SELECTOR, Shown::Nothing, "", says);
     }
-    if text(item, "operator") == Some("Exists") && text(item, "value").is_some_and(|value| !value.is_empty()) {
-        r.hub(&at.key("value"), &code::SELECTOR, Shown::Nothing, "", "must be empty with operator Exists; remove it");
+    if text(item, "operator") == Some("Exists") && text(item, "value").is_some_and(|value| !value.is_empty())
+    {
+        r.hub(
+            &at.key("value"),
+            &code::SELECTOR,
+            Shown::Nothing,
+            "",
+            "must be empty with operator Exists; remove it",
+        );
     }
     if is_set(item, "tolerationSeconds") && text(item, "effect") != Some("NoExecute") {
         let says = "may be set only with effect NoExecute; write effect: NoExecute, or remove it";
@@ -227,7 +244,10 @@ fn health_check(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
             r.or_at(&interval_at, &code::TIMEOUT, Shown::Text(interval_text), &says);
         }
         None => {
-            let says = format!("must not be longer than the interval, by default {}; set {interval_name} too", quoted(usual));
+            let says = format!(
+                "must not be longer than the interval, by default {}; set {interval_name} too",
+                quoted(usual)
+            );
             r.hub(&timeout_at, &code::TIMEOUT, Shown::Text(timeout_text), &values, &says);
         }
     }
@@ -238,7 +258,13 @@ fn tools(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
         let list_at = at.key(key);
         for (index, item) in list(block, key).iter().enumerate() {
             if item.as_str() == Some("") {
-                r.hub(&list_at.then(Step::Index(index)), &code::REQUIRED, Shown::Nothing, "", "must be the name of a tool");
+                r.hub(
+                    &list_at.then(Step::Index(index)),
+                    &code::REQUIRED,
+                    Shown::Nothing,
+                    "",
+                    "must be the name of a tool",
+                );
             }
         }
         fields::unique(block, key, None, at, r);
@@ -246,7 +272,8 @@ fn tools(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
     let both = !list(block, "allowList").is_empty() && !list(block, "denyList").is_empty();
     if both {
         for (key, other) in [("allowList", "denyList"), ("denyList", "allowList")] {
-            let says = format!("may not be set together with {}; remove one of the two", r.name(&at.key(other)));
+            let says =
+                format!("may not be set together with {}; remove one of the two", r.name(&at.key(other)));
             r.hub(&at.key(key), &code::EXCLUSIVE, Shown::Nothing, "", &says);
         }
     }
@@ -254,7 +281,7 @@ fn tools(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
 
 /// A number, or a decimal string, from 0 to 1: v1alpha1 had it both ways, so the schema leaves it open.
 fn sampling_rate(tracing: &Object<'_>, at: &At<'_>, r: &mut Report) {
-    const RANGE: &str = "must be between 0 and 1, such as 0.1";
+    const RANGE: &str = "must be a plain decimal between 0 and 1, such as 0.1";
     let here = at.key("samplingRate");
     let value = match tracing.get("samplingRate") {
         None | Some(Json::Null) => return,

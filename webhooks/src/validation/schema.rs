@@ -25,10 +25,26 @@ enum Shape {
     Integer(Range),
     Number(Range),
     /// A string with its length range and, where closed, its values.
-    Text { shortest: i64, longest: i64, allowed: Vec<String>, is_duration: bool },
-    IntOrString { longest: i64 },
-    List { item: Box<Shape>, fewest: i64, most: i64 },
-    Object { fields: Vec<(String, Shape)>, required: Vec<String>, rest: Option<Box<Shape>>, most: i64 },
+    Text {
+        shortest: i64,
+        longest: i64,
+        allowed: Vec<String>,
+        is_duration: bool,
+    },
+    IntOrString {
+        longest: i64,
+    },
+    List {
+        item: Box<Shape>,
+        fewest: i64,
+        most: i64,
+    },
+    Object {
+        fields: Vec<(String, Shape)>,
+        required: Vec<String>,
+        rest: Option<Box<Shape>>,
+        most: i64,
+    },
 }
 
 /// Inclusive bounds of a number.
@@ -142,7 +158,9 @@ impl Shape {
             (_, Json::Null) | (Self::Any, _) | (Self::Boolean, Json::Bool(_)) => {}
             (Self::IntOrString { longest }, Json::String(text)) => judge_length(text, *longest, at, report),
             (Self::IntOrString { .. }, Json::Number(number)) if !number.is_f64() => {}
-            (Self::Integer(range), Json::Number(number)) if is_whole(number) => range.judge(value, at, report),
+            (Self::Integer(range), Json::Number(number)) if is_whole(number) => {
+                range.judge(value, at, report)
+            }
             (Self::Number(range), Json::Number(_)) => range.judge(value, at, report),
             (Self::Text { .. }, Json::String(text)) => self.judge_text(text, at, report),
             (Self::List { item, fewest, most }, Json::Array(items)) => {
@@ -165,13 +183,20 @@ impl Shape {
             Self::Object { .. } => "an object",
         };
         let shown = if may_be_secret(at) { Shown::Hidden } else { Shown::Value(value) };
-        let fix = self.retyped(value, may_be_secret(at)).map_or(String::new(), |fix| format!("; write {fix}"));
+        let fix =
+            self.retyped(value, may_be_secret(at)).map_or(String::new(), |fix| format!("; write {fix}"));
         let got = match value.type_name() {
             "array" => "a list".to_owned(),
             name @ ("integer" | "object") => format!("an {name}"),
             name => format!("a {name}"),
         };
-        report.sent(at, &code::WRONG_TYPE, shown, &value.canonical(), &format!("must be {wanted}, not {got}{fix}"));
+        report.sent(
+            at,
+            &code::WRONG_TYPE,
+            shown,
+            &value.canonical(),
+            &format!("must be {wanted}, not {got}{fix}"),
+        );
     }
 
     /// The same content in the wanted type, where that is plain.
@@ -250,7 +275,13 @@ fn field<'s>(fields: &'s [(String, Shape)], name: &str) -> Option<&'s Shape> {
     fields.get(index).map(|(_, shape)| shape)
 }
 
-fn judge_list(items: &[Json<'_>], item: &Shape, (fewest, most): (i64, i64), at: &At<'_>, report: &mut Report) {
+fn judge_list(
+    items: &[Json<'_>],
+    item: &Shape,
+    (fewest, most): (i64, i64),
+    at: &At<'_>,
+    report: &mut Report,
+) {
     let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
     if count > most {
         let says = format!("{count} items, may not be more than {most}");

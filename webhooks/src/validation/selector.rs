@@ -32,7 +32,8 @@ fn requirement(expression: &Object<'_>, at: &At<'_>, r: &mut Report) {
             r.hub(&values_at, &code::SELECTOR, Shown::Nothing, operator, &says);
         }
         Some(operator @ ("Exists" | "DoesNotExist")) if count > 0 => {
-            let says = format!("must be empty with operator {operator}; remove the values or write operator: In");
+            let says =
+                format!("must be empty with operator {operator}; remove the values or write operator: In");
             r.hub(&values_at, &code::SELECTOR, Shown::Nothing, operator, &says);
         }
         _ => {}

@@ -26,7 +26,8 @@ fn distance(a: &str, b: &str) -> usize {
         let mut next = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
             let at = |row: &[usize], k: usize| row.get(k).copied().unwrap_or(usize::MAX - 1);
-            let mut best = (at(&row, j) + usize::from(x != *y)).min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let mut best =
+                (at(&row, j) + usize::from(x != *y)).min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
             let swapped = last == Some(*y) && j > 0 && b.get(j - 1) == Some(&x);
             if swapped && i > 0 {
                 best = best.min(at(&before, j - 1) + 1);

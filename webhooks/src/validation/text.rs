@@ -17,10 +17,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     const SHAPE: &str = "write a number and a unit, such as \"30s\", \"5m\" or \"1h30m\"";
     duration::parse(text).map_err(|error| match error {
         DurationError::Empty => format!("must not be empty; {SHAPE}"),
-        DurationError::MissingUnit { number } if number.bytes().all(|c| c.is_ascii_digit()) && number == text => {
-            format!("a duration needs a unit; write {} or {}", quoted(&format!("{number}s")), quoted(&format!("{number}m")))
+        DurationError::MissingUnit { number }
+            if number.bytes().all(|c| c.is_ascii_digit()) && number == text =>
+        {
+            format!(
+                "a duration needs a unit; write {} or {}",
+                quoted(&format!("{number}s")),
+                quoted(&format!("{number}m"))
+            )
         }
-        DurationError::MissingUnit { number } => format!("a duration needs a unit after {}; {SHAPE}", quoted(&number)),
+        DurationError::MissingUnit { number } => {
+            format!("a duration needs a unit after {}; {SHAPE}", quoted(&number))
+        }
         DurationError::UnknownUnit { unit } => {
             let hours = in_hours(text, &unit).unwrap_or_else(|| SHAPE.to_owned());
             format!("{} is no unit, the units are ns, us, ms, s, m and h; {hours}", quoted(&unit))
@@ -32,28 +40,37 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// Days and weeks, which Go does not have, in hours.
 fn in_hours(text: &str, unit: &str) -> Option<String> {
-    let hours = match unit {
+    let number = text.strip_suffix(unit)?.trim();
+    let hours = match unit.trim() {
         "d" | "day" | "days" => 24_u32,
         "w" | "week" | "weeks" => 7 * 24,
-        "min" | "mins" => return text.strip_suffix(unit).map(|n| format!("write {}", quoted(&format!("{n}m")))),
-        "sec" | "secs" => return text.strip_suffix(unit).map(|n| format!("write {}", quoted(&format!("{n}s")))),
+        "h" | "m" | "s" | "ms" => {
+            return Some(format!("write {}", quoted(&format!("{number}{}", unit.trim()))));
+        }
+        "min" | "mins" | "minute" | "minutes" => {
+            return Some(format!("write {}", quoted(&format!("{number}m"))));
+        }
+        "sec" | "secs" | "second" | "seconds" => {
+            return Some(format!("write {}", quoted(&format!("{number}s"))));
+        }
+        "hour" | "hours" => return Some(format!("write {}", quoted(&format!("{number}h")))),
         _ => return None,
     };
-    let number: u32 = text.strip_suffix(unit)?.parse().ok()?;
+    let number: u32 = number.parse().ok()?;
     Some(format!("write \"{}h\"", number.checked_mul(hours)?))
 }
 
 /// A Kubernetes quantity that is not negative.
 pub fn quantity(text: &str) -> Result<Quantity, String> {
     let parsed = quantity::parse(text).map_err(|_| {
-        let bytes = text.strip_suffix(['B', 'b']).filter(|rest| quantity::parse(rest).is_ok());
-        let upper = text.to_ascii_uppercase();
-        let mended = match bytes {
-            Some(rest) => Some(rest.to_owned()),
-            None if quantity::parse(&upper).is_ok() => Some(upper),
-            None => None,
-        };
-        let fix = mended.map_or_else(|| "write for example \"500m\", \"2\" or \"128Mi\"".to_owned(), |text| format!("write {}", quoted(&text)));
+        let packed: String = text.split_whitespace().collect();
+        let bytes = packed.strip_suffix(['B', 'b']).unwrap_or(&packed).to_owned();
+        let candidates = [bytes.to_ascii_uppercase(), bytes.clone(), packed];
+        let mended = candidates.iter().rev().find(|text| quantity::parse(text).is_ok());
+        let fix = mended.map_or_else(
+            || "write for example \"500m\", \"2\" or \"128Mi\"".to_owned(),
+            |text| format!("write {}", quoted(text)),
+        );
         format!("must be a quantity, a number with an optional suffix; {fix}")
     })?;
     if parsed < Quantity::default() { Err("must not be negative".to_owned()) } else { Ok(parsed) }
@@ -62,19 +79,24 @@ pub fn quantity(text: &str) -> Result<Quantity, String> {
 /// An image reference; the value says whether it has a digest.
 pub fn image(text: &str) -> Result<Image, String> {
     const SHAPE: &str = "must be an image reference, [registry/]repository[:tag][@digest]";
-    if let Some((_, rest)) = text.split_once("://") {
-        return Err(format!("{SHAPE}, without a scheme; write {}", quoted(rest)));
+    if let Ok(reference) = text.parse::<Reference>() {
+        return Ok(Image { has_digest: reference.digest().is_some() });
     }
-    if text.trim() != text {
-        return Err(format!("{SHAPE}, without spaces; write {}", quoted(text.trim())));
-    }
-    match text.parse::<Reference>() {
-        Ok(reference) => Ok(Image { has_digest: reference.digest().is_some() }),
-        Err(_) => Err(match lower_case_name(text).filter(|lower| lower.parse::<Reference>().is_ok()) {
-            Some(lower) => format!("{SHAPE}, with a repository in lower case; write {}", quoted(&lower)),
-            None => format!("{SHAPE}; write for example \"ghcr.io/acme/tools:1.4\""),
-        }),
-    }
+    let without_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let mended = lower_case_name(without_scheme.trim()).filter(|mended| mended.parse::<Reference>().is_ok());
+    let what = if without_scheme != text {
+        ", without a scheme"
+    } else if text.trim() != text {
+        ", without spaces"
+    } else if mended.is_some() {
+        ", with a repository in lower case"
+    } else {
+        ""
+    };
+    Err(match mended {
+        Some(mended) => format!("{SHAPE}{what}; write {}", quoted(&mended)),
+        None => format!("{SHAPE}{what}; write for example \"ghcr.io/acme/tools:1.4\""),
+    })
 }
 
 /// What a rule needs to know of an image reference.
@@ -102,7 +124,10 @@ pub fn endpoint(text: &str) -> Result<(), (&'static Code, String)> {
         return if text.contains("://") {
             invalid("must be an http or https URL; write for example \"https://tools.example.com/mcp\"")
         } else {
-            Err((&code::ENDPOINT, format!("must be an http or https URL; write {}", quoted(&format!("https://{text}")))))
+            Err((
+                &code::ENDPOINT,
+                format!("must be an http or https URL; write {}", quoted(&format!("https://{text}"))),
+            ))
         };
     };
     if !matches!(url.scheme(), "http" | "https") {
@@ -119,7 +144,9 @@ pub fn endpoint(text: &str) -> Result<(), (&'static Code, String)> {
         return invalid("must be an absolute URL with a host after \"//\"");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return invalid("must not hold a user or password; send credentials as a header from a Secret");
+        return invalid(
+            "must not hold a user or password; in v1beta1, spec.remote.headersFrom takes them from a Secret",
+        );
     }
     match url.host() {
         None => invalid("must have a host"),
@@ -130,7 +157,11 @@ pub fn endpoint(text: &str) -> Result<(), (&'static Code, String)> {
 }
 
 fn link_local() -> (&'static Code, String) {
-    (&code::LINK_LOCAL, "link-local addresses hold the cloud's metadata services; write the address of an MCP server".to_owned())
+    (
+        &code::LINK_LOCAL,
+        "link-local addresses hold the cloud's metadata services; write the address of an MCP server"
+            .to_owned(),
+    )
 }
 
 fn is_link_local_v4(address: Ipv4Addr) -> bool {
@@ -168,13 +199,19 @@ pub fn shown_endpoint(text: &str) -> String {
 pub fn pattern(text: &str) -> Result<(), String> {
     const LARGEST: usize = 256 * 1024;
     let mut parser = ast::parse::ParserBuilder::new().nest_limit(100).build();
-    let parsed = parser.parse(text).map_err(|error| format!("must be a regular expression: {}", error.kind()))?;
+    let parsed = parser.parse(text).map_err(|error| {
+        format!("must be a regular expression: {}; write for example \"^tools-.*$\"", error.kind())
+    })?;
     ast::visit(&parsed, Shared)?;
     // ASCII classes, as Go has them: names of objects are ASCII, and compiled patterns stay small.
-    regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(LARGEST).build().map(drop).map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "is too large when compiled; repeat less".to_owned(),
-        _ => "must be a regular expression over ASCII, without \\p".to_owned(),
-    })
+    regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(LARGEST).build().map(drop).map_err(
+        |error| match error {
+            regex::Error::CompiledTooBig(_) => "is too large when compiled; repeat less".to_owned(),
+            _ => {
+                "must be a regular expression over ASCII, without \\p; write for example \"[a-z]\"".to_owned()
+            }
+        },
+    )
 }
 
 /// Refuses what Rust's regular expressions have and Go's do not.
@@ -227,7 +264,10 @@ fn flags(flags: &ast::Flags) -> Result<(), String> {
 
 fn is_special_boundary(kind: &ast::AssertionKind) -> bool {
     use ast::AssertionKind as A;
-    !matches!(kind, A::StartLine | A::EndLine | A::StartText | A::EndText | A::WordBoundary | A::NotWordBoundary)
+    !matches!(
+        kind,
+        A::StartLine | A::EndLine | A::StartText | A::EndText | A::WordBoundary | A::NotWordBoundary
+    )
 }
 
 fn hexadecimal(literal: &ast::Literal) -> Result<(), String> {
@@ -276,7 +316,9 @@ mod tests {
 
     #[test]
     fn endpoints_are_absolute_and_point_to_servers() {
-        for good in ["http://a", "https://a.b:8443/mcp?x=1", "http://10.0.0.1", "http://[::1]:80/", "http://a_b/"] {
+        for good in
+            ["http://a", "https://a.b:8443/mcp?x=1", "http://10.0.0.1", "http://[::1]:80/", "http://a_b/"]
+        {
             assert_eq!(endpoint(good), Ok(()), "{good}");
         }
         for (bad, id) in [
@@ -316,7 +358,18 @@ mod tests {
         for good in ["", "^tools-.*$", "(?i)a|b", "[[:alpha:]]+", r"\d{1,1000}", r"\bword\b", "(?P<x>a)"] {
             assert_eq!(pattern(good), Ok(()), "{good}");
         }
-        for bad in ["(", "a{1001}", "(?=a)", r"(a)\1", "(?x)a b", "[a&&b]", r"\b{start}a", r"\u0041", r"\pL", "((a{900}){900}){900}"] {
+        for bad in [
+            "(",
+            "a{1001}",
+            "(?=a)",
+            r"(a)\1",
+            "(?x)a b",
+            "[a&&b]",
+            r"\b{start}a",
+            r"\u0041",
+            r"\pL",
+            "((a{900}){900}){900}",
+        ] {
             assert!(pattern(bad).is_err(), "{bad}");
         }
         let deep = "(".repeat(50_000) + &")".repeat(50_000);

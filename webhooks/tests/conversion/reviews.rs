@@ -24,9 +24,15 @@ fn fails(body: &str, message: &str) {
 fn what_is_no_object_of_ours_is_named() {
     for (object, message) in [
         ("{}", r#"objects[1]: kind: "" is none of the kinds of this webhook"#),
-        (r#"{"kind":"Pod","apiVersion":"v1"}"#, r#"objects[1]: kind: "Pod" is none of the kinds of this webhook"#),
+        (
+            r#"{"kind":"Pod","apiVersion":"v1"}"#,
+            r#"objects[1]: kind: "Pod" is none of the kinds of this webhook"#,
+        ),
         (r#"{"kind":5}"#, r#"objects[1]: kind: "" is none of the kinds of this webhook"#),
-        (r#"{"kind":"MCPProvider\u0007"}"#, r#"objects[1]: kind: "MCPProvider\\u{7}" is none of the kinds of this webhook"#),
+        (
+            r#"{"kind":"MCPProvider\u0007"}"#,
+            r#"objects[1]: kind: "MCPProvider\\u{7}" is none of the kinds of this webhook"#,
+        ),
         (
             r#"{"kind":"MCPProvider","apiVersion":"mcp-hangar.io/v1"}"#,
             r#"objects[1]: apiVersion: "mcp-hangar.io/v1" is no served version of MCPProvider"#,
@@ -67,13 +73,27 @@ fn a_body_that_is_no_review_fails_under_its_uid() {
         let answer = answer(body.as_bytes());
         assert_eq!(answer.uid, "705ab4f5-6393", "{body}");
         assert_eq!(answer.result.status, "Failed", "{body}");
-        assert!(answer.result.message.starts_with("the body is not a ConversionReview: "), "{}", answer.result.message);
+        assert!(
+            answer.result.message.starts_with("the body is not a ConversionReview: "),
+            "{}",
+            answer.result.message
+        );
     }
 }
 
 #[test]
 fn a_body_without_a_uid_is_a_bad_request() {
-    for body in [&b""[..], b"{}", b"null", b"[]", b"5", b"\xff\xfe", b"{\"request\":null}", b"{\"request\":{\"uid\":5}}", b"not json"] {
+    for body in [
+        &b""[..],
+        b"{}",
+        b"null",
+        b"[]",
+        b"5",
+        b"\xff\xfe",
+        b"{\"request\":null}",
+        b"{\"request\":{\"uid\":5}}",
+        b"not json",
+    ] {
         let reply = conversion::review(body, &Silent);
         assert_eq!(reply.status, 400, "{}", String::from_utf8_lossy(body));
         assert!(reply.body.starts_with(b"the body is not a ConversionReview: "));
@@ -99,7 +119,13 @@ fn the_last_of_two_keys_wins_as_in_go() {
 fn numbers_stay_the_text_that_they_are() {
     let object = GOOD.replace(r#""mode":"container""#, r#""mode":1e3,"replicas":1e400,"image":-0,"env":[{"name":1.50}],"tools":{"rateLimit":12345678901234567890123}"#);
     let hub = convert(Version::HUB, &object);
-    for text in [r#""mode":1e3"#, r#""replicas":1e400"#, r#""image":-0"#, r#""name":1.50"#, ":12345678901234567890123"] {
+    for text in [
+        r#""mode":1e3"#,
+        r#""replicas":1e400"#,
+        r#""image":-0"#,
+        r#""name":1.50"#,
+        ":12345678901234567890123",
+    ] {
         assert!(hub.contains(text), "{text}: {hub}");
     }
 }
@@ -116,7 +142,9 @@ fn ten_thousand_levels_are_carried_along() {
         for place in ["container", "port", "mode"] {
             let value = if place == "port" { format!(r#"{{"port":{deep}}}"#) } else { deep.clone() };
             let key = if place == "mode" { "mode" } else { "container" };
-            let object = GOOD.replace("v1alpha1", "v1beta1").replace(r#""mode":"container""#, &format!("{key:?}:{value}"));
+            let object = GOOD
+                .replace("v1alpha1", "v1beta1")
+                .replace(r#""mode":"container""#, &format!("{key:?}:{value}"));
             let spoke = convert(Version::V1Alpha1, &object);
             if !value.starts_with("{\"a\"") {
                 assert_eq!(convert(Version::HUB, &spoke), convert(Version::HUB, &object), "{place}");

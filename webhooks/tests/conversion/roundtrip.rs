@@ -31,7 +31,8 @@ fn check(kind: Kind, version: Version, object: &str) {
     let [before, after] = [object, &back].map(|text| canonical(text, numbers));
     assert_eq!(before, after, "by way of {spoke}");
     assert_eq!(member(object, "status"), member(&spoke, "status"), "status is no matter of conversion");
-    let [before, after] = [object, &spoke].map(|text| without_annotations(&member(text, "metadata").unwrap()));
+    let [before, after] =
+        [object, &spoke].map(|text| without_annotations(&member(text, "metadata").unwrap()));
     assert_eq!(before, after, "of metadata only annotations may change");
     if version == Version::HUB && spoke.contains(STASH) && !spoke.contains(NO_STASH) {
         let mut without = Json::lazy(&spoke).unwrap();
@@ -78,7 +79,9 @@ fn find_undeclared(schema: &Value, mut value: Json<'_>, path: &str, found: &mut 
             }
         }
         (Some("array"), Json::Array(items)) => {
-            items.into_iter().for_each(|item| find_undeclared(&schema["items"], item, &format!("{path}[]"), found));
+            items
+                .into_iter()
+                .for_each(|item| find_undeclared(&schema["items"], item, &format!("{path}[]"), found));
         }
         _ => {}
     }
@@ -175,7 +178,8 @@ fn the_generator_reaches_every_declared_place() {
         for version in Version::ALL {
             let mut wanted = std::collections::BTreeSet::new();
             places(&schema(kind, version)["properties"]["spec"], &mut Vec::new(), &mut |path, _| {
-                if !path.contains(&"affinity") && !path.contains(&"{}") && !path.contains(&"providerTemplate") {
+                if !path.contains(&"affinity") && !path.contains(&"{}") && !path.contains(&"providerTemplate")
+                {
                     wanted.insert(path.join("."));
                 }
             });

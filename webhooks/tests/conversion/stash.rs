@@ -83,7 +83,9 @@ fn a_file_applied_as_v1alpha1_changes_what_it_says_and_nothing_else() {
         assert!(answer.allowed, "{}: {}", case.name, answer.message);
         let mut sent = patched(&file, &answer);
         // The defaults are another test's matter.
-        for key in ["replicas", "idleTTL", "startupTimeout", "shutdownGracePeriod", "healthCheck", "circuitBreaker"] {
+        for key in
+            ["replicas", "idleTTL", "startupTimeout", "shutdownGracePeriod", "healthCheck", "circuitBreaker"]
+        {
             sent["spec"].as_object_mut().unwrap().remove(key);
         }
         // The API server drops an empty map.

@@ -45,14 +45,21 @@ fn every_declared_field_has_a_row() {
 #[test]
 fn every_row_has_its_fields_and_the_two_say_the_same() {
     for kind in [Kind::Provider, Kind::Discovery] {
-        let (alpha, hub) = (&spec(kind, Version::V1Alpha1)["properties"], &spec(kind, Version::V1Beta1)["properties"]);
+        let (alpha, hub) =
+            (&spec(kind, Version::V1Alpha1)["properties"], &spec(kind, Version::V1Beta1)["properties"]);
         for row in PROVIDER {
             match *row {
                 Row::Mode => {
-                    let swapped: Vec<Value> = alpha["mode"]["enum"].as_array().unwrap().iter().map(|mode| {
-                        let mode = mcp_hangar_webhooks::conversion::table::swap_mode(mode.as_str().unwrap());
-                        Value::from(mode.unwrap())
-                    }).collect();
+                    let swapped: Vec<Value> = alpha["mode"]["enum"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .map(|mode| {
+                            let mode =
+                                mcp_hangar_webhooks::conversion::table::swap_mode(mode.as_str().unwrap());
+                            Value::from(mode.unwrap())
+                        })
+                        .collect();
                     assert_eq!(hub["mode"]["enum"], Value::Array(swapped));
                 }
                 Row::Same(name) => assert_same(name, &alpha[name], &hub[name]),

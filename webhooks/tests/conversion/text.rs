@@ -37,7 +37,8 @@ pub(crate) fn canonical(text: &str, numbers: Numbers) -> String {
             serde_json::to_string(&text).unwrap()
         }
         Some(b'0'..=b'9' | b'-') if numbers == Numbers::ByValue => {
-            serde_json::from_str::<serde_json::Number>(text).map_or(text.to_owned(), |number| number.to_string())
+            serde_json::from_str::<serde_json::Number>(text)
+                .map_or(text.to_owned(), |number| number.to_string())
         }
         _ => text.to_owned(),
     }

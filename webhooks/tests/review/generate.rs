@@ -91,7 +91,9 @@ impl Node {
 fn written_key(key: &str, order: u64) -> String {
     let plain = serde_json::to_string(key).unwrap();
     match key.chars().next() {
-        Some(first) if order > 0 && first.is_ascii_alphanumeric() && hash(&(order, key, "escape")) % 5 == 0 => {
+        Some(first)
+            if order > 0 && first.is_ascii_alphanumeric() && hash(&(order, key, "escape")) % 5 == 0 =>
+        {
             format!("\"\\u{:04x}{}", u32::from(first), &plain[2..])
         }
         _ => plain,
@@ -200,7 +202,10 @@ fn metadata(tape: &mut Tape<'_>, taste: Taste) -> Node {
     }
     if tape.rarely(4) {
         members.push(("uid".into(), Node::text("705ab4f5-6393-11e8-b7cc-42010a800002")));
-        members.push(("managedFields".into(), Node::Raw(r#"[{"fieldsV1":{"f:spec":{}},"manager":"kubectl"}]"#.into())));
+        members.push((
+            "managedFields".into(),
+            Node::Raw(r#"[{"fieldsV1":{"f:spec":{}},"manager":"kubectl"}]"#.into()),
+        ));
         members.push(("generation".into(), Node::Raw("9007199254740993".into())));
         members.push(("finalizers".into(), Node::Raw(r#"["a\/b"]"#.into())));
     }
@@ -226,7 +231,17 @@ const TEXTS: [&str; 14] = [
 ];
 
 const NUMBERS: [&str; 12] = [
-    "0", "1", "-1", "2.0", "0.5", "-0", "9223372036854775807", "18446744073709551615", "1e3", "1.50", "1e400",
+    "0",
+    "1",
+    "-1",
+    "2.0",
+    "0.5",
+    "-0",
+    "9223372036854775807",
+    "18446744073709551615",
+    "1e3",
+    "1.50",
+    "1e400",
     "123456789012345678901234567890",
 ];
 
@@ -245,7 +260,8 @@ pub(crate) fn wild(schema: &Value, tape: &mut Tape<'_>) -> Node {
     match schema["type"].as_str() {
         Some("object") => {
             let mut members = Vec::new();
-            let declared: Vec<(&String, &Value)> = schema["properties"].as_object().into_iter().flatten().collect();
+            let declared: Vec<(&String, &Value)> =
+                schema["properties"].as_object().into_iter().flatten().collect();
             // Start anywhere, so that a short tape does not always fill the first ones.
             let start = if declared.len() > 4 { tape.pick(declared.len()) } else { 0 };
             for (name, property) in declared[start..].iter().chain(&declared[..start]) {
@@ -281,7 +297,11 @@ pub(crate) fn wild(schema: &Value, tape: &mut Tape<'_>) -> Node {
 
 /// Calls `visit` with the path and the schema of every place below a schema, leaves and blocks; list items are `[]`,
 /// values of maps `{}`.
-pub(crate) fn places<'s>(schema: &'s Value, path: &mut Vec<&'s str>, visit: &mut impl FnMut(&[&'s str], &'s Value)) {
+pub(crate) fn places<'s>(
+    schema: &'s Value,
+    path: &mut Vec<&'s str>,
+    visit: &mut impl FnMut(&[&'s str], &'s Value),
+) {
     visit(path, schema);
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         path.push(name);
@@ -330,5 +350,7 @@ fn with_name(item: &Node) -> Node {
 
 /// Every odd value, and some that are not odd everywhere.
 pub(crate) fn odd_values() -> impl Iterator<Item = Node> {
-    ODD.into_iter().chain(["-0", "1.50", "\"a\\/b\"", "\"Container\"", "\"5m\""]).map(|text| Node::Raw(text.to_owned()))
+    ODD.into_iter()
+        .chain(["-0", "1.50", "\"a\\/b\"", "\"Container\"", "\"5m\""])
+        .map(|text| Node::Raw(text.to_owned()))
 }

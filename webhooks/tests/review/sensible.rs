@@ -113,7 +113,8 @@ fn object<'s>(schema: &'s Value, path: &mut Vec<&'s str>, tape: &mut Tape<'_>) -
         let known: Vec<&str> = group.iter().copied().filter(|name| has(name)).collect();
         chosen.push((known.clone(), known[tape.pick(known.len())]));
     }
-    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let required =
+        |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
     let mut members = Vec::new();
     for (name, property) in declared.into_iter().flatten() {
         let wanted = match chosen.iter().find(|(known, _)| known.contains(&name.as_str())) {
@@ -162,7 +163,10 @@ fn numbered(mut item: Node, index: usize) -> Node {
     };
     match &mut item {
         Node::Map(members) => {
-            members.iter_mut().filter(|(key, _)| key == "name" || key == "mountPath").for_each(|(_, value)| rename(value));
+            members
+                .iter_mut()
+                .filter(|(key, _)| key == "name" || key == "mountPath")
+                .for_each(|(_, value)| rename(value));
         }
         raw => rename(raw),
     }
@@ -175,7 +179,11 @@ fn text(name: &str, path: &[&str], tape: &mut Tape<'_>) -> Node {
         "timeout" => &["1s", "500ms", "2s"],
         "interval" => &["30s", "2s", "3s", "5s", "1m"],
         "refreshInterval" | "startupTimeout" | "resetTimeout" | "ttl" => &["1s", "90s", "1h"],
-        "image" => &["nginx", "ghcr.io/acme/tools:1.4", "localhost:5000/a/b@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+        "image" => &[
+            "nginx",
+            "ghcr.io/acme/tools:1.4",
+            "localhost:5000/a/b@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ],
         "endpoint" => &["https://tools.example.com/mcp", "http://10.0.0.1:8080/"],
         "workingDir" | "mountPath" => &["/data", "/", "/a b"],
         "path" if path.contains(&"items") => &["a", "a/b"],

@@ -33,7 +33,6 @@ fn codes_are_unique_sorted_and_explained() {
     for code in CODES {
         let text = code.explain();
         assert!(text.contains(code.id) && text.contains(code.title), "{text}");
-
     }
 }
 
