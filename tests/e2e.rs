@@ -22,6 +22,10 @@ mod cluster;
 mod conversion;
 #[path = "e2e/definitions.rs"]
 mod definitions;
+#[path = "e2e/drain.rs"]
+mod drain;
+#[path = "e2e/edges.rs"]
+mod edges;
 #[path = "e2e/errors.rs"]
 mod errors;
 #[path = "e2e/examples.rs"]
@@ -30,8 +34,12 @@ mod examples;
 mod generate;
 #[path = "e2e/hostile.rs"]
 mod hostile;
+#[path = "e2e/load.rs"]
+mod load;
 #[path = "e2e/operator.rs"]
 mod operator;
+#[path = "e2e/outage.rs"]
+mod outage;
 #[path = "e2e/webhook.rs"]
 mod webhook;
 #[path = "e2e/writes.rs"]
@@ -41,3 +49,5 @@ mod writes;
 mod gitops;
 #[path = "e2e/stash.rs"]
 mod stash;
+#[path = "e2e/trust.rs"]
+mod trust;

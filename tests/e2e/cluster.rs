@@ -68,6 +68,13 @@ impl Cluster {
         script("down.sh", &[self.folder.to_str().unwrap(), "--apiserver"]);
     }
 
+    /// Ends the API server as a crash does.
+    pub(crate) fn crash_api_server(&self) {
+        let pid = std::fs::read_to_string(self.folder.join("pids/kube-apiserver")).unwrap();
+        let pid = pid.split(' ').next().unwrap();
+        assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+    }
+
     /// Starts it again, at the same address.
     pub(crate) fn start_api_server(&self) {
         script("up.sh", &[self.folder.to_str().unwrap(), "--owner", &std::process::id().to_string()]);
@@ -80,12 +87,13 @@ impl Cluster {
         name
     }
 
-    /// Runs kubectl as a user would in a checkout of this repository.
+    /// Runs kubectl as a user would in a checkout of this repository. His editor makes `acme/tools:1` the next release.
     pub(crate) fn kubectl(&self, arguments: &[&str], stdin: &str) -> Output {
         let mut child = Command::new(self.folder.join("bin/kubectl"))
             .args(arguments)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("KUBECONFIG", self.folder.join("kubeconfig"))
+            .env("KUBE_EDITOR", "sed -i s,acme/tools:1,acme/tools:2,")
             .env_remove("KUBECTL_EXTERNAL_DIFF")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

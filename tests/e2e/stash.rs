@@ -206,7 +206,7 @@ fn every_way_of_writing_v1alpha1_keeps_what_only_the_hub_can_say() {
     assert_eq!(site.api.read(&hub)["spec"], expected, "json patch");
 
     site.api.merge_patch(&format!("{place}/scale"), &json!({"spec": {"replicas": 3}})).ok();
-    let mut scaled = expected.clone();
+    let mut scaled = expected;
     scaled["replicas"] = json!(3);
     assert_eq!(site.api.read(&hub)["spec"], scaled, "scale");
 

@@ -76,6 +76,18 @@ fn patches_of_every_kind_are_judged_and_stored() {
 }
 
 #[test]
+fn an_editor_stores_what_it_was_told_and_nothing_when_it_changed_nothing() {
+    let (site, object) = scene("write-editor");
+    let edit = |resource: &str| site.kubectl(&["edit", resource, "tools", "-n", "write-editor"], "");
+    assert_eq!(edit("mcpp").ok(), "mcpprovider.mcp-hangar.io/tools edited\n");
+    let again = edit("mcpproviders.v1alpha1.mcp-hangar.io");
+    assert_eq!((again.code, again.stderr.as_str()), (0, "Edit cancelled, no changes made.\n"));
+    let live = site.api.read(&object);
+    let container = json!({"image": "acme/tools:2", "port": 9000});
+    assert_eq!((&live["spec"]["container"], &live["metadata"]["generation"]), (&container, &json!(2)));
+}
+
+#[test]
 fn scale_works_and_keeps_to_the_range() {
     let (site, object) = scene("write-scale");
     let scale = |replicas: &str| {
@@ -213,7 +225,7 @@ fn an_edit_by_a_client_side_user_survives_a_pipeline_that_does_not_mention_it() 
     .ok();
     site.api.apply(&object, "ci", "").ok();
     assert_eq!(site.api.read(&object)["spec"]["replicas"], 4);
-    let mut wished = object.clone();
+    let mut wished = object;
     wished["spec"]["replicas"] = json!(2);
     let conflict = site.api.apply(&wished, "ci", "");
     assert!(conflict.code == 409 && conflict.message().contains("spec.replicas"), "{conflict:?}");

@@ -18,3 +18,5 @@ mod harness;
 mod limits;
 #[path = "server/protocol.rs"]
 mod protocol;
+#[path = "server/reviews.rs"]
+mod reviews;

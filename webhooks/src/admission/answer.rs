@@ -151,7 +151,7 @@ impl Denial {
                 });
                 if *more > 0 {
                     out.push(',');
-                    cause(out, Reason::Invalid, "", &and_more(*more));
+                    cause(out, Reason::Invalid, "…", &and_more(*more));
                 }
                 out.push_str("]}}");
             }

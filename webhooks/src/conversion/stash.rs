@@ -385,7 +385,13 @@ fn named_alike<'a>(hub: &mut [Json<'a>], projected: &mut [Json<'a>]) -> bool {
 }
 
 fn name_of<'a>(item: &mut Json<'a>) -> Option<Cow<'a, str>> {
-    text_of(item.expand_object()?.get("name")?.clone())
+    // Opened in place: every entry of a long list asks for every name.
+    let name = item.expand_object()?.get_mut("name")?;
+    name.expand();
+    match name {
+        Json::String(name) => Some(name.clone()),
+        _ => None,
+    }
 }
 
 fn fingerprint(item: &Json<'_>) -> String {

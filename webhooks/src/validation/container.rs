@@ -1,5 +1,9 @@
 //! The rules of what runs in the pod: env, volumes, resources, port and path, on the hub.
 
+use std::collections::HashMap;
+
+use mcp_hangar_api::quantity::Quantity;
+
 use super::code;
 use super::fields::{self, each_object, is_needed, is_set, needed, object, path, text};
 use super::names;
@@ -180,12 +184,13 @@ fn resources(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
     }
     let (requests, limits) = (object(block, "requests"), object(block, "limits"));
     let (requests_at, limits_at) = (at.key("requests"), at.key("limits"));
-    for (name, _) in limits.into_iter().flat_map(Object::iter) {
-        quantity_in(limits, name, &limits_at, r);
+    for (name, value) in limits.into_iter().flat_map(Object::iter) {
+        quantity_in(value, name, &limits_at, r);
     }
+    let limit_of: HashMap<&str, &Json<'_>> = limits.into_iter().flat_map(Object::iter).collect();
     for (name, value) in requests.into_iter().flat_map(Object::iter) {
-        let request = quantity_in(requests, name, &requests_at, r);
-        let limit_value = limits.and_then(|limits| limits.get(name));
+        let request = quantity_in(value, name, &requests_at, r);
+        let limit_value = limit_of.get(name).copied();
         let limit = limit_value.and_then(quantity_text).and_then(|text| grammar::quantity(&text).ok());
         let (Some(request), Some(limit)) = (request, limit) else { continue };
         if request <= limit {
@@ -211,13 +216,8 @@ fn resource_step(name: &str) -> Step<'_> {
     if crate::conversion::table::is_v1alpha1_resource(name) { Step::Key(name) } else { Step::MapKey(name) }
 }
 
-fn quantity_in(
-    parent: Option<&Object<'_>>,
-    name: &str,
-    at: &At<'_>,
-    r: &mut Report,
-) -> Option<mcp_hangar_api::quantity::Quantity> {
-    let text = parent?.get(name).and_then(quantity_text)?;
+fn quantity_in(value: &Json<'_>, name: &str, at: &At<'_>, r: &mut Report) -> Option<Quantity> {
+    let text = quantity_text(value)?;
     match grammar::quantity(&text) {
         Ok(quantity) => Some(quantity),
         Err(says) => {

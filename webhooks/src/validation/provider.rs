@@ -121,6 +121,10 @@ fn image(block: &Object<'_>, at: &At<'_>, policy: &Policy, exempt: bool, r: &mut
     let Some(image) = text(block, "image").filter(|image| !image.is_empty()) else { return };
     let here = at.key("image");
     match grammar::image(image) {
+        Err(says) if image.contains("://") => {
+            let shown = grammar::shown_endpoint(image);
+            r.hub(&here, &code::IMAGE, Shown::Text(&shown), image, &says);
+        }
         Err(says) => r.hub(&here, &code::IMAGE, Shown::Text(image), image, &says),
         Ok(parsed) if !parsed.has_digest && !exempt => match policy.image_digest {
             ImageDigestPolicy::Off => {}
@@ -144,7 +148,6 @@ fn remote(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
         && let Err((code, says)) = grammar::endpoint(endpoint)
     {
         let shown = grammar::shown_endpoint(endpoint);
-        let says = says.replace(endpoint, &shown);
         r.hub(&at.key("endpoint"), code, Shown::Text(&shown), endpoint, &says);
     }
     each_object(block, "headersFrom", at, |item, at| {

@@ -132,7 +132,7 @@ impl Report {
     /// violation pushed last.
     pub fn or_at(&mut self, hub: &At<'_>, code: &'static Code, shown: Shown<'_>, says: &str) {
         if let Place::Field(path) = table::place(self.kind, self.version, hub.to_path())
-            && let Some(last) = self.violations.last_mut()
+            && let Some(last) = self.violations.last_mut().filter(|last| last.code.id == code.id)
         {
             last.other = Some(Box::new((path, message(code, shown, says))));
         }

@@ -187,6 +187,7 @@ impl Shape {
             self.retyped(value, may_be_secret(at)).map_or(String::new(), |fix| format!("; write {fix}"));
         let got = match value.type_name() {
             "array" => "a list".to_owned(),
+            "null" => "null".to_owned(),
             name @ ("integer" | "object") => format!("an {name}"),
             name => format!("a {name}"),
         };
@@ -291,7 +292,9 @@ fn judge_list(
         report.sent(at, &code::REQUIRED, Shown::Nothing, "", "must not be empty");
     }
     for (index, value) in items.iter().enumerate() {
-        item.judge(value, &at.then(step(index, value)), report);
+        let at = at.then(step(index, value));
+        // The API server drops members that are null, but not items.
+        if value.is_null() { item.wrong_type(value, &at, report) } else { item.judge(value, &at, report) }
     }
 }
 

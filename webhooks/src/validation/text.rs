@@ -76,9 +76,15 @@ pub fn quantity(text: &str) -> Result<Quantity, String> {
     if parsed < Quantity::default() { Err("must not be negative".to_owned()) } else { Ok(parsed) }
 }
 
+/// Longer texts are not parsed: they are beyond every limit in the schema, which has said so.
+const LONGEST_PARSED: usize = 4096;
+
 /// An image reference; the value says whether it has a digest.
 pub fn image(text: &str) -> Result<Image, String> {
     const SHAPE: &str = "must be an image reference, [registry/]repository[:tag][@digest]";
+    if text.len() > LONGEST_PARSED {
+        return Err(SHAPE.to_owned());
+    }
     if let Ok(reference) = text.parse::<Reference>() {
         return Ok(Image { has_digest: reference.digest().is_some() });
     }
@@ -126,7 +132,7 @@ pub fn endpoint(text: &str) -> Result<(), (&'static Code, String)> {
         } else {
             Err((
                 &code::ENDPOINT,
-                format!("must be an http or https URL; write {}", quoted(&format!("https://{text}"))),
+                format!("must be an http or https URL; write {}", quoted(&format!("https://{}", shown_endpoint(text)))),
             ))
         };
     };
@@ -134,7 +140,7 @@ pub fn endpoint(text: &str) -> Result<(), (&'static Code, String)> {
         let says = if text.contains("://") {
             "must be an http or https URL, not one of another scheme".to_owned()
         } else {
-            format!("must be an http or https URL; write {}", quoted(&format!("http://{text}")))
+            format!("must be an http or https URL; write {}", quoted(&format!("http://{}", shown_endpoint(text))))
         };
         return Err((&code::ENDPOINT, says));
     }
@@ -172,32 +178,32 @@ fn is_link_local_v6(address: Ipv6Addr) -> bool {
     address.is_unicast_link_local() || address.to_ipv4().is_some_and(is_link_local_v4)
 }
 
-/// An endpoint as it may be shown: without user, password and query.
+/// An endpoint as it may be shown: without query, and without whatever stands before an `@`. A text that is no URL may
+/// hold user and password in any place.
 pub fn shown_endpoint(text: &str) -> String {
-    let (head, query) = match text.split_once('?') {
-        Some((head, _)) => (head, "?…"),
-        None => (text, ""),
+    let is_scheme = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c));
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), text),
     };
-    let shown = match head.split_once("//") {
-        Some((scheme, rest)) => {
-            let authority_end = rest.find('/').unwrap_or(rest.len());
-            let (authority, path) = rest.split_at_checked(authority_end).unwrap_or((rest, ""));
-            match authority.rsplit_once('@') {
-                Some((_, host)) => format!("{scheme}//…@{host}{path}"),
-                None => format!("{scheme}//{rest}"),
-            }
-        }
-        None => match head.rsplit_once('@') {
-            Some((_, host)) => format!("…@{host}"),
-            None => head.to_owned(),
-        },
-    };
-    format!("{shown}{query}")
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (head, query) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    if query.contains('@') {
+        return format!("{scheme}…");
+    }
+    let query = if query.is_empty() { "" } else { "?…" };
+    match head.rsplit_once('@') {
+        Some((_, after)) => format!("{scheme}…@{after}{query}"),
+        None => format!("{scheme}{head}{query}"),
+    }
 }
 
 /// A pattern in the syntax that Rust and Go share, with bounded memory.
 pub fn pattern(text: &str) -> Result<(), String> {
     const LARGEST: usize = 256 * 1024;
+    if text.len() > LONGEST_PARSED {
+        return Err("must be a shorter regular expression".to_owned());
+    }
     let mut parser = ast::parse::ParserBuilder::new().nest_limit(100).build();
     let parsed = parser.parse(text).map_err(|error| {
         format!("must be a regular expression: {}; write for example \"^tools-.*$\"", error.kind())
@@ -347,7 +353,13 @@ mod tests {
             ("http://u:p@h/x", "http://…@h/x"),
             ("https://h/x?token=1", "https://h/x?…"),
             ("u:p@h", "…@h"),
-            ("http://u:p@ss@h/x@y", "http://…@h/x@y"),
+            ("http://u:p@ss@h/x@y", "http://…@y"),
+            ("http://u:p/ss@h", "http://…@h"),
+            ("http://u:p?ss@h", "http://…"),
+            ("u:p#s@h", "…"),
+            ("u://p@h", "u://…@h"),
+            ("u:p://x@h", "…@h"),
+            ("https://h/#token", "https://h/?…"),
         ] {
             assert_eq!(shown_endpoint(text), shown);
         }

@@ -92,6 +92,19 @@ fn map<'s>(schema: &'s Value, path: &mut Vec<&'s str>, tape: &mut Tape<'_>) -> N
     Node::Map(members)
 }
 
+/// What a block, or an item of a list, must have.
+const NEEDED: [(&str, &[&str]); 9] = [
+    ("secretKeyRef", &["name", "key"]),
+    ("configMapKeyRef", &["name", "key"]),
+    ("fieldRef", &["fieldPath"]),
+    ("resourceFieldRef", &["resource"]),
+    ("secret", &["secretName"]),
+    ("configMap", &["name"]),
+    ("persistentVolumeClaim", &["claimName"]),
+    ("configMapRef", &["name"]),
+    ("[]", &["name", "secretKeyRef", "key", "path"]),
+];
+
 /// Of these fields an object has exactly one, where it has any of them.
 const ONE_OF: [&[&str]; 4] = [
     &["value", "valueFrom"],
@@ -115,12 +128,14 @@ fn object<'s>(schema: &'s Value, path: &mut Vec<&'s str>, tape: &mut Tape<'_>) -
     }
     let required =
         |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let block = path.last().copied().unwrap_or_default();
+    let needed = NEEDED.iter().find(|(known, _)| *known == block).map_or(&[][..], |(_, fields)| fields);
     let mut members = Vec::new();
     for (name, property) in declared.into_iter().flatten() {
         let wanted = match chosen.iter().find(|(known, _)| known.contains(&name.as_str())) {
             Some((known, _)) if known.contains(&"allowList") && tape.pick(2) == 0 => false,
             Some((_, one)) => one == name,
-            None => required(name) || tape.pick(3) == 1,
+            None => required(name) || needed.contains(&name.as_str()) || tape.pick(3) == 1,
         };
         if wanted {
             path.push(name);
@@ -216,7 +231,6 @@ fn quantity(path: &[&str], tape: &mut Tape<'_>) -> Node {
 
 fn toleration(tape: &mut Tape<'_>) -> Node {
     let all = [
-        "{}",
         r#"{"operator":"Exists"}"#,
         r#"{"key":"gpu","operator":"Equal","value":"yes","effect":"NoSchedule"}"#,
         r#"{"key":"gpu","operator":"Exists","effect":"NoExecute","tolerationSeconds":60}"#,

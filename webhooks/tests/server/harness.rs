@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use mcp_hangar_webhooks::admission::{Reply, Webhook};
-use mcp_hangar_webhooks::observer::Observer;
-use mcp_hangar_webhooks::service::{Limits, Reviewer, Webhooks, router};
+use mcp_hangar_webhooks::admission::{Policy, Reply, Webhook};
+use mcp_hangar_webhooks::observer::{Observer, Silent};
+use mcp_hangar_webhooks::service::{Limits, Reviewer, Rules, Webhooks, router};
 use mcp_hangar_webhooks::tls::{Authority, Drain, LeafResolver, serve, server_config};
 use rustls::client::ClientConfig;
 use rustls::pki_types::pem::PemObject;
@@ -118,10 +118,30 @@ impl Site {
         authority: Arc<Authority>,
         resolver: Arc<LeafResolver>,
     ) -> Self {
+        Self::launch(limits, drain, authority, resolver, Arc::new(Steered)).await
+    }
+
+    /// A server that answers with the real rules.
+    pub(crate) async fn start_judging() -> Self {
+        let now = SystemTime::now();
+        let authority = Arc::new(Authority::generate("test", now).unwrap());
+        let resolver = LeafResolver::new(names(), Arc::new(SystemTime::now));
+        resolver.set_authority(Arc::clone(&authority)).unwrap();
+        let rules = Rules { policy: Policy::default(), observer: Arc::new(Silent) };
+        Self::launch(Limits::default(), Drain::default(), authority, Arc::new(resolver), Arc::new(rules)).await
+    }
+
+    async fn launch(
+        limits: Limits,
+        drain: Drain,
+        authority: Arc<Authority>,
+        resolver: Arc<LeafResolver>,
+        reviewer: Arc<dyn Reviewer>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let observer = Arc::new(Counter::default());
-        let webhooks = Webhooks::new(Arc::new(Steered), observer.clone(), &limits);
+        let webhooks = Webhooks::new(reviewer, observer.clone(), &limits);
         let tls = server_config(resolver).unwrap();
         let server = serve(listener, tls, router(webhooks), limits, observer.clone(), drain.clone());
         Self { address, authority, observer, drain, task: tokio::spawn(server) }

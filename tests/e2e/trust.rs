@@ -1,0 +1,280 @@
+//! The certificates look after themselves: bundles that are wiped and Secrets that are lost or spoilt heal while calls
+//! go on, and any number of replicas agrees on one CA.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Site, borrow_one, eventually, explain};
+use crate::load::Load;
+use crate::operator::{LOOPBACK, Operator};
+use crate::webhook::{SECRET, authority, connect};
+
+/// The objects that carry the bundle, each with the pointer to it.
+pub(crate) const TARGETS: [(&str, &str); 5] = [
+    ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mcpproviders.mcp-hangar.io", CONVERSION),
+    ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mcpprovidergroups.mcp-hangar.io", CONVERSION),
+    ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mcpdiscoverysources.mcp-hangar.io", CONVERSION),
+    ("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/mcp-hangar-operator", ADMISSION),
+    ("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/mcp-hangar-operator", ADMISSION),
+];
+const CONVERSION: &str = "/spec/conversion/webhook/clientConfig/caBundle";
+const ADMISSION: &str = "/webhooks/0/clientConfig/caBundle";
+
+/// A wiped bundle is back after this.
+const HEALS: Duration = Duration::from_secs(2);
+/// A Secret is back after this.
+const RESTORED: Duration = Duration::from_secs(10);
+/// So long nothing is written once all is well: more than a resync would need to start a fight.
+const QUIET: Duration = Duration::from_secs(4);
+
+/// The bundles of all targets, decoded.
+pub(crate) fn bundles(cluster: &Cluster) -> Vec<String> {
+    let read = |(path, pointer): (&str, &str)| {
+        let object = cluster.api.get(path).body;
+        let encoded = object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
+    };
+    TARGETS.into_iter().map(read).collect()
+}
+
+fn versions(cluster: &Cluster) -> Vec<Value> {
+    let paths = TARGETS.iter().map(|(path, _)| *path).chain([SECRET]);
+    paths.map(|path| cluster.api.get(path).body["metadata"]["resourceVersion"].clone()).collect()
+}
+
+/// Nobody writes any of it for a while. Here time itself is what is tested.
+fn stays_quiet(cluster: &Cluster) {
+    let before = versions(cluster);
+    let until = Instant::now() + QUIET;
+    while Instant::now() < until {
+        assert_eq!(versions(cluster), before, "somebody goes on writing");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_bundle_that_is_wiped_is_back_within_two_seconds_and_then_nobody_writes_any_more() {
+    let site = borrow_one();
+    let good = bundles(&site);
+    assert_eq!(good, vec![authority(&site.api); TARGETS.len()]);
+    for (path, pointer) in TARGETS {
+        for spoilt in [Value::Null, json!("bm90IGEgY2VydGlmaWNhdGU="), json!("")] {
+            // A CRD with a bundle that is none is refused, so a user cannot get there either.
+            let patch = match spoilt {
+                Value::Null => json!([{"op": "remove", "path": pointer}]),
+                spoilt => json!([{"op": "replace", "path": pointer, "value": spoilt}]),
+            };
+            let reply = site.api.json_patch(path, &patch);
+            if reply.code == 422 {
+                continue;
+            }
+            reply.ok();
+            eventually(&format!("the bundle of {path} is back"), HEALS, || {
+                (bundles(&site) == good).then_some(())
+            });
+        }
+    }
+    eventually("calls work again", HEALS * 5, || site.answers().then_some(()));
+    stays_quiet(&site);
+}
+
+#[test]
+fn a_configuration_that_is_replaced_or_deleted_whole_is_put_right() {
+    let site = borrow_one();
+    let good = bundles(&site);
+    for (path, pointer) in TARGETS {
+        // What `kubectl replace` with a manifest of a release does: no bundle, and the address of a Service.
+        let mut object = site.api.get(path).ok();
+        let client = object.pointer_mut(pointer.strip_suffix("/caBundle").unwrap()).unwrap();
+        *client =
+            json!({"service": {"name": "elsewhere", "namespace": "mcp-system", "path": "/x", "port": 443}});
+        site.api.put(path, &object).ok();
+        eventually(&format!("{path} is put right"), HEALS, || (bundles(&site) == good).then_some(()));
+    }
+    for (path, _) in &TARGETS[3..] {
+        site.api.delete(path).ok();
+        eventually(&format!("{path} is there again"), HEALS, || (bundles(&site) == good).then_some(()));
+    }
+    eventually("calls work again", HEALS * 5, || site.answers().then_some(()));
+    stays_quiet(&site);
+}
+
+/// Does something to the Secret while calls go on; the same CA must be back in time, and no call may fail.
+fn survives(site: &Site, what: &str, spoil: impl Fn()) {
+    let good = authority(&site.api);
+    let load = Load::start(&site.folder.join("kubeconfig"), 2);
+    spoil();
+    eventually(&format!("the Secret is back after it was {what}"), RESTORED, || {
+        let secret = site.api.get(SECRET).body;
+        let key =
+            secret["data"]["ca.key"].as_str().and_then(|key| STANDARD.decode(key).ok()).unwrap_or_default();
+        (authority(&site.api) == good && key.starts_with(b"-----BEGIN")).then_some(())
+    });
+    load.goes_on();
+    load.end();
+    assert_eq!(bundles(site), vec![good; TARGETS.len()], "{what}");
+}
+
+#[test]
+fn a_secret_that_is_deleted_comes_back_with_the_same_ca_and_no_call_fails() {
+    let site = borrow_one();
+    for _ in 0..3 {
+        survives(&site, "deleted", || drop(site.api.delete(SECRET).ok()));
+    }
+    stays_quiet(&site);
+}
+
+#[test]
+fn a_secret_that_is_spoilt_is_restored_and_no_call_fails() {
+    let site = borrow_one();
+    let garbage = STANDARD.encode("garbage \u{0}");
+    let foreign = STANDARD.encode(foreign_key());
+    for (what, data) in [
+        ("given a key that is none", json!({"ca.key": garbage})),
+        ("given a key of another certificate", json!({"ca.key": foreign})),
+        ("given a certificate that is none", json!({"ca.crt": garbage})),
+        ("emptied", json!({"ca.crt": "", "ca.key": ""})),
+        ("robbed of its keys", json!({"ca.crt": null, "ca.key": null})),
+        ("robbed of all data", Value::Null),
+    ] {
+        survives(&site, what, || drop(site.api.merge_patch(SECRET, &json!({"data": data})).ok()));
+    }
+    stays_quiet(&site);
+}
+
+#[test]
+fn an_operator_that_finds_a_spoilt_secret_or_none_makes_a_new_ca_and_is_used_at_once() {
+    let mut site = borrow_one();
+    for spoil in [json!({"data": {"ca.key": ""}}), Value::Null] {
+        let before = authority(&site.api);
+        site.operator.kill();
+        match &spoil {
+            Value::Null => site.api.delete(SECRET).ok(),
+            patch => site.api.merge_patch(SECRET, patch).ok(),
+        };
+        site.restart_operator();
+        let after = authority(&site.api);
+        assert_ne!(after, before);
+        assert_eq!(bundles(&site), vec![after; TARGETS.len()]);
+    }
+    stays_quiet(&site);
+}
+
+/// A good private key that belongs to no certificate here.
+fn foreign_key() -> String {
+    mcp_hangar_webhooks::tls::Authority::generate("foreign", std::time::SystemTime::now()).unwrap().key_pem()
+}
+
+#[test]
+fn twenty_replicas_that_start_at_once_make_one_ca_and_every_certificate_verifies() {
+    let cluster = Cluster::start("replicas");
+    cluster.namespace("mcp-system");
+    // As in the quick start: the CRDs come first, and nothing answers at the Service they name.
+    let said = cluster.kubectl(&["apply", "-f", "deploy/crds"], "").ok();
+    assert_eq!(said.lines().filter(|line| line.ends_with(" created")).count(), 3, "{said}");
+    let endpoint = mcp_hangar_operator::manifests::Endpoint::default_service("mcp-system");
+    for (kind, object) in [
+        (
+            "mutating",
+            serde_json::to_value(mcp_hangar_operator::manifests::mutating(
+                "mcp-hangar-operator",
+                &endpoint,
+                None,
+            ))
+            .unwrap(),
+        ),
+        (
+            "validating",
+            serde_json::to_value(mcp_hangar_operator::manifests::validating(
+                "mcp-hangar-operator",
+                &endpoint,
+                None,
+            ))
+            .unwrap(),
+        ),
+    ] {
+        cluster
+            .api
+            .post(&format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations"), &object)
+            .ok();
+    }
+    let mut replicas: Vec<Operator> = (0..20)
+        .map(|number| Operator::start(&cluster.folder, &format!("replica-{number}"), &LOOPBACK))
+        .collect();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one_ca(&cluster, &mut replicas)));
+    if let Err(panic) = result {
+        eprintln!("replica 0:");
+        eprintln!("{}", replicas[0].log());
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn one_ca(cluster: &Cluster, replicas: &mut [Operator]) {
+    let addresses: Vec<_> = replicas.iter_mut().map(Operator::webhooks).collect();
+    let ca = eventually("a CA is there", Duration::from_secs(30), || {
+        Some(authority(&cluster.api)).filter(|ca| !ca.is_empty())
+    });
+    for address in addresses {
+        eventually("every replica presents a certificate of that CA", Duration::from_secs(30), || {
+            connect(address, "mcp-hangar-operator-webhook.mcp-system.svc", &ca).ok()
+        });
+    }
+    eventually("every target has the bundle", Duration::from_secs(30), || {
+        (bundles(cluster) == vec![ca.clone(); TARGETS.len()]).then_some(())
+    });
+    let made: usize = replicas
+        .iter()
+        .map(|replica| replica.lines().iter().filter(|line| line["message"] == "CA created").count())
+        .sum();
+    assert_eq!((made, authority(&cluster.api)), (1, ca.clone()), "CAs made");
+    stays_quiet(cluster);
+    // All of them see the loss; one restores it.
+    cluster.api.delete(SECRET).ok();
+    eventually("the Secret is back", RESTORED, || (authority(&cluster.api) == ca).then_some(()));
+    stays_quiet(cluster);
+    for replica in &*replicas {
+        replica.terminate();
+    }
+    for replica in replicas {
+        assert_eq!(replica.ended().code(), Some(0));
+    }
+}
+
+#[test]
+fn an_account_without_rights_ends_the_operator_with_a_list_of_what_is_missing() {
+    let site = crate::cluster::shared();
+    let mut operator =
+        Operator::start(&site.folder, "viewer", &[LOOPBACK.as_slice(), &["--context", "viewer"]].concat());
+    let status = eventually("it gives up", Duration::from_secs(40), || {
+        (!operator.is_running()).then(|| operator.ended())
+    });
+    explain(&operator);
+    let last = operator.lines().pop().unwrap();
+    let text = last["message"].as_str().unwrap();
+    assert_eq!(
+        (status.code(), &last["exit_code"], &last["kind"]),
+        (Some(5), &json!(5), &json!("permission")),
+        "{last}"
+    );
+    for words in [
+        ["get", "watch", "secrets/mcp-hangar-operator-webhook-ca in namespace mcp-system"],
+        ["", "create", "secrets in namespace mcp-system"],
+        [
+            "get",
+            "patch",
+            "mutatingwebhookconfigurations.admissionregistration.k8s.io/mcp-hangar-operator in the whole cluster",
+        ],
+        [
+            "list",
+            "patch",
+            "customresourcedefinitions.apiextensions.k8s.io/mcpproviders.mcp-hangar.io in the whole cluster",
+        ],
+        ["", "", "kubectl auth can-i "],
+    ] {
+        let said = text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(said, "{words:?} are not in: {text}");
+    }
+}
