@@ -38,7 +38,10 @@ pub(crate) fn eventually<T>(what: &str, limit: Duration, mut attempt: impl FnMut
 /// Runs one of the scripts beside the servers' source; what it prints on stdout.
 fn script(name: &str, arguments: &[&str]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster").join(name);
-    let output = Command::new("bash").arg(path).args(arguments).stdin(Stdio::null()).output().unwrap();
+    // A first build takes minutes, and says so.
+    let stderr = if name == "build.sh" { Stdio::inherit() } else { Stdio::piped() };
+    let mut command = Command::new("bash");
+    let output = command.arg(path).args(arguments).stdin(Stdio::null()).stderr(stderr).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} {arguments:?}:\n{errors}");
     String::from_utf8(output.stdout).unwrap()

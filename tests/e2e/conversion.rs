@@ -90,6 +90,69 @@ fn a_generated_object_is_accepted_or_refused_in_our_words() {
 }
 
 #[test]
+fn an_object_whose_stash_fits_nowhere_breaks_no_list() {
+    let site = shared();
+    let namespace = LAWLESS;
+    let provider = |name: &str, container: Value, annotations: Value| {
+        json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProvider",
+            "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
+            "spec": {"mode": "Container", "container": container}})
+    };
+    let sources: Vec<Value> = (0..10_000)
+        .map(|n| json!({"name": format!("E{n}"), "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}))
+        .collect();
+    for (name, container, annotations) in [
+        ("full-notes", json!({"image": "a", "port": 9000}), json!({"note": "x".repeat(262_130)})),
+        ("full-env", json!({"image": "a", "env": sources}), json!({})),
+    ] {
+        let written = provider(name, container, annotations);
+        site.api.create(&written).ok();
+        let seen = site.api.read_as(&written, "v1alpha1");
+        assert!(seen["metadata"]["annotations"]["mcp-hangar.io/conversion-data"].is_null(), "{name}");
+        // Where a rule is asked, nobody gets that far.
+        let mut judged = written.clone();
+        judged["metadata"]["namespace"] = "default".into();
+        let reply = site.api.create_dry(&judged);
+        assert!(reply.code == 422 && reply.message().contains("HGR143"), "{}", reply.message());
+    }
+    for version in ["v1alpha1", "v1beta1"] {
+        let list = site.api.get(&format!("/apis/mcp-hangar.io/{version}/mcpproviders")).ok();
+        let items = list["items"].as_array().unwrap();
+        assert!(items.iter().all(|item| item["apiVersion"] == format!("mcp-hangar.io/{version}").as_str()));
+    }
+}
+
+#[test]
+fn a_watch_in_either_version_tells_of_writes_in_the_other() {
+    let site = shared();
+    let namespace = site.namespace("watched");
+    for (own, other) in VERSIONS {
+        let list = format!("/apis/mcp-hangar.io/{other}/namespaces/{namespace}/mcpproviders");
+        let since = site.api.get(&list).ok()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+        let url = "https://tools.example.com/mcp";
+        let spec = match own {
+            "v1alpha1" => json!({"mode": "remote", "endpoint": url}),
+            _ => json!({"mode": "Remote", "remote": {"endpoint": url}}),
+        };
+        let written = json!({"apiVersion": format!("mcp-hangar.io/{own}"), "kind": "MCPProvider",
+            "metadata": {"name": format!("seen-{own}"), "namespace": namespace}, "spec": spec});
+        site.api.create(&written).ok();
+        site.api.merge_patch(&path(&written), &json!({"spec": {"replicas": 3}})).ok();
+        site.api.delete(&path(&written)).ok();
+        let watch = site.api.get(&format!("{list}?watch=1&timeoutSeconds=1&resourceVersion={since}"));
+        let events: Vec<Value> =
+            watch.message().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["ADDED", "MODIFIED", "DELETED"], "{watch:?}");
+        for event in events {
+            let seen = (&event["object"]["apiVersion"], &event["object"]["spec"]["mode"]);
+            let mode = if other == "v1alpha1" { "remote" } else { "Remote" };
+            assert_eq!(seen, (&json!(format!("mcp-hangar.io/{other}")), &json!(mode)));
+        }
+    }
+}
+
+#[test]
 fn conversion_never_answers_failed_for_an_object_of_our_kinds() {
     let site = shared();
     let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));

@@ -68,7 +68,7 @@ fn start(cluster: &Cluster, door: &Door, name: &str) -> (Operator, SocketAddr) {
         "--webhook-url",
         &url,
     ];
-    let mut operator = Operator::start(&cluster.folder, name, &flags);
+    let operator = Operator::start(&cluster.folder, name, &flags);
     let address = operator.webhooks();
     let health: SocketAddr = operator.said("listening")["health"].as_str().unwrap().parse().unwrap();
     eventually("it is ready", Duration::from_secs(20), || {

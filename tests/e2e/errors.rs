@@ -45,6 +45,16 @@ fn several_objects_in_one_file_each_get_their_whole_list() {
 }
 
 #[test]
+fn an_object_whose_name_the_server_makes_up_is_named_by_what_its_author_wrote() {
+    let manifest = r#"{"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProviderGroup",
+        "metadata": {"generateName": "search-", "namespace": "default"}, "spec": {"selector": {}, "strategy": "Random", "failover": {"retryDelay": "1"}}}"#;
+    let said = shared().kubectl(&["create", "-f", "-"], manifest).fails();
+    let expected = "The MCPProviderGroup \"search-\" is invalid: spec.failover.retryDelay: Invalid value: \"1\": \
+        a duration needs a unit; write \"1s\" or \"1m\" [HGR110]\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn what_kubectl_says_to_a_rejected_example_is_the_text_beside_it() {
     let site = shared();
     let mut differences = String::new();

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::cluster::{Site, shared};
-use crate::examples::{FOLDERS, examples, leaves, ours};
+use crate::examples::{FOLDERS, examples, folder, leaves, ours};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -127,6 +127,8 @@ fn the_three_way_merge_of_file_last_applied_and_live_predicts_no_change() {
             let mut file = object.clone();
             file["metadata"]["annotations"][LAST_APPLIED] = text.into();
             assert_eq!(three_way(&last, &file, &live), json!({}), "{}", corpus.version);
+            file["metadata"]["labels"]["new"] = "yes".into();
+            assert_eq!(three_way(&last, &file, &live), json!({"metadata": {"labels": {"new": "yes"}}}));
         }
     }
 }
@@ -221,6 +223,46 @@ fn a_minimal_manifest_may_switch_its_mode_and_back() {
                 .ok();
             assert!(!live.to_string().contains(url), "{live}");
         }
+    }
+}
+
+#[test]
+fn empty_values_and_nulls_in_a_file_do_not_read_as_drift() {
+    let site = shared();
+    site.namespace("empties");
+    for name in [
+        "empty-values.v1alpha1.yaml",
+        "empty-values.v1beta1.yaml",
+        "nulls.v1alpha1.yaml",
+        "nulls.v1beta1.yaml",
+    ] {
+        let text = std::fs::read_to_string(folder("tests/data").join(name)).unwrap();
+        let (client, server) = (text.replace("NAME", "client"), text.replace("NAME", "server"));
+        let apply = ["apply", "-f", "-"];
+        assert!(site.kubectl(&apply, &client).ok().ends_with(" created\n"));
+        assert!(site.kubectl(&apply, &client).ok().ends_with(" unchanged\n"), "{name}");
+        assert_eq!(site.kubectl(&["diff", "-f", "-"], &client).ok(), "");
+        let server_side = |verb| site.kubectl(&[verb, "--server-side", "-f", "-"], &server);
+        if name.starts_with("nulls") {
+            // A server-side apply keeps its nulls up to the schema, which takes none: each is named.
+            let said = server_side("apply").fails();
+            let nulls = leaves(&ours(&server)[0]).into_iter().filter(|(_, leaf)| leaf.is_null());
+            for (path, _) in
+                nulls.filter(|(path, _)| !path.contains("healthCheck") && !path.contains("replicas"))
+            {
+                let field = path[1..].replace('/', ".");
+                assert!(said.contains(&field), "{field} is not in {said}");
+            }
+        } else {
+            server_side("apply").ok();
+            server_side("apply").ok();
+            assert_eq!(server_side("diff").ok(), "");
+        }
+        for object in ours(&client) {
+            assert_eq!(generation(&site.api.read(&object)), 1);
+            site.api.delete(&crate::api::path(&object)).ok();
+        }
+        site.api.delete(&crate::api::path(&ours(&server)[0]));
     }
 }
 

@@ -60,20 +60,15 @@ impl Operator {
     }
 
     /// Where the webhooks listen.
-    pub(crate) fn webhooks(&mut self) -> SocketAddr {
+    pub(crate) fn webhooks(&self) -> SocketAddr {
         self.said("listening")["webhooks"].as_str().unwrap().parse().unwrap()
     }
 
     /// Waits for a line of the log with that message, and returns it.
-    pub(crate) fn said(&mut self, message: &str) -> Value {
-        eventually(&format!("the operator says {message:?}"), Duration::from_secs(30), || {
-            let found = self
-                .lines()
-                .into_iter()
-                .find(|line| line["message"].as_str().is_some_and(|text| text.contains(message)));
-            assert!(found.is_some() || self.is_running(), "the operator has ended:\n{}", self.log());
-            found
-        })
+    pub(crate) fn said(&self, message: &str) -> Value {
+        let says = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains(message));
+        let what = format!("the operator says {message:?}");
+        eventually(&what, Duration::from_secs(30), || self.lines().into_iter().find(says))
     }
 
     /// Every line of the log that is JSON.

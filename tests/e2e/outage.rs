@@ -58,6 +58,13 @@ fn without_the_webhook_reading_labelling_scaling_status_and_deletion_work_and_th
             (&json!(7), &json!(3), &json!("search"))
         );
     }
+    for annotation in
+        ["mcp-hangar.io/wake=now", "mcp-hangar.io/last-activity=2026-01-01T00:00:00Z", "mcp-hangar.io/wake-"]
+    {
+        kubectl(&["annotate", "mcpp", "new", annotation]).ok();
+    }
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "705ab4f5-6393-11e8-b7cc-42010a800002"}]);
+    site.api.merge_patch(&path(&new), &json!({"metadata": {"ownerReferences": owner}})).ok();
     site.api.delete(&path(&held)).ok();
     site.api.json_patch(&path(&held), &json!([{"op": "remove", "path": "/metadata/finalizers"}])).ok();
     assert_eq!(site.api.get(&path(&held)).code, 404);

@@ -53,15 +53,18 @@ impl Scene {
         export
     }
 
-    /// Applies a manifest; it must work, but may be commented on.
+    /// Applies a manifest; it must work, but may be commented on, and leave nothing that reads as drift.
     fn apply_as(&self, manifest: &Value, manager: &str) -> Output {
         let manager = format!("--field-manager={manager}");
         let flags: &[&str] = match self.way {
-            Way::Client => &["apply", "-f", "-"],
-            Way::Server => &["apply", "--server-side", "--force-conflicts", &manager, "-f", "-"],
+            Way::Client => &["-f", "-"],
+            Way::Server => &["--server-side", "--force-conflicts", &manager, "-f", "-"],
         };
-        let output = self.site.kubectl(flags, &manifest.to_string());
+        let run = |verb| self.site.kubectl(&[&[verb], flags].concat(), &manifest.to_string());
+        let output = run("apply");
         assert_eq!(output.code, 0, "{output:?}");
+        let diff = run("diff");
+        assert_eq!((diff.code, diff.stdout.as_str()), (0, ""), "{diff:?}");
         output
     }
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Site, borrow_one, eventually, explain};
+use crate::cluster::{Cluster, Site, borrow_one, eventually, explain, shared};
 use crate::load::Load;
 use crate::operator::{LOOPBACK, Operator};
 use crate::webhook::{SECRET, authority, connect};
@@ -52,6 +52,20 @@ fn stays_quiet(cluster: &Cluster) {
     while Instant::now() < until {
         assert_eq!(versions(cluster), before, "somebody goes on writing");
         std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_start_on_an_empty_cluster_writes_each_definition_once_and_has_nothing_to_complain_of() {
+    let site = shared();
+    for (path, _) in &TARGETS[..3] {
+        assert_eq!(site.api.get(path).ok()["metadata"]["generation"], 1, "{path}");
+    }
+    let lines = site.operator.lines();
+    let start =
+        lines.iter().position(|line| line["message"].as_str().unwrap().contains("self-test passed")).unwrap();
+    for line in &lines[..=start] {
+        assert_eq!(line["level"], "INFO", "{line}");
     }
 }
 
@@ -213,7 +227,7 @@ fn twenty_replicas_that_start_at_once_make_one_ca_and_every_certificate_verifies
 }
 
 fn one_ca(cluster: &Cluster, replicas: &mut [Operator]) {
-    let addresses: Vec<_> = replicas.iter_mut().map(Operator::webhooks).collect();
+    let addresses: Vec<_> = replicas.iter().map(Operator::webhooks).collect();
     let ca = eventually("a CA is there", Duration::from_secs(30), || {
         Some(authority(&cluster.api)).filter(|ca| !ca.is_empty())
     });
@@ -231,6 +245,19 @@ fn one_ca(cluster: &Cluster, replicas: &mut [Operator]) {
         .sum();
     assert_eq!((made, authority(&cluster.api)), (1, ca.clone()), "CAs made");
     stays_quiet(cluster);
+    // A pipeline that owns the definitions does not see the bundle, unless it replaces them whole.
+    let run = |arguments: &[&str]| cluster.kubectl(&[arguments, &["-f", "deploy/crds"]].concat(), "");
+    let said = run(&["apply"]).ok();
+    assert!(said.lines().all(|line| line.ends_with(" unchanged")), "{said}");
+    assert_eq!(run(&["diff"]).ok(), "");
+    run(&["apply", "--server-side", "--field-manager=flux", "--force-conflicts"]).ok();
+    assert_eq!(run(&["diff", "--server-side", "--field-manager=flux"]).ok(), "");
+    assert_eq!(bundles(cluster), vec![ca.clone(); TARGETS.len()]);
+    run(&["replace"]).ok();
+    eventually("the bundles are back", HEALS, || {
+        (bundles(cluster) == vec![ca.clone(); TARGETS.len()]).then_some(())
+    });
+    stays_quiet(cluster);
     // All of them see the loss; one restores it.
     cluster.api.delete(SECRET).ok();
     eventually("the Secret is back", RESTORED, || (authority(&cluster.api) == ca).then_some(()));
@@ -245,7 +272,7 @@ fn one_ca(cluster: &Cluster, replicas: &mut [Operator]) {
 
 #[test]
 fn an_account_without_rights_ends_the_operator_with_a_list_of_what_is_missing() {
-    let site = crate::cluster::shared();
+    let site = shared();
     let mut operator =
         Operator::start(&site.folder, "viewer", &[LOOPBACK.as_slice(), &["--context", "viewer"]].concat());
     let status = eventually("it gives up", Duration::from_secs(40), || {

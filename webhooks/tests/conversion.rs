@@ -1,5 +1,15 @@
 //! Conversion, through the review that the API server sends: nothing is lost, nothing is invented, nothing fails.
 
+// clippy.toml allows these in test functions only, not in their helpers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    unreachable_pub
+)]
+
 #[path = "review/generate.rs"]
 mod generate;
 mod review;

@@ -1,5 +1,7 @@
 //! Builds reviews and reads answers, for the tests of this crate.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
+// clippy.toml allows these in test functions only, not in their helpers.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::needless_pass_by_value)]
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -42,7 +42,9 @@ pub fn subdomain(text: &str) -> Result<(), String> {
     }
     let what = "must be a DNS name: at most 253 lower case letters, digits, \"-\" and \".\"; each part must start and end \
                 with a letter or digit";
-    Err(with_candidate(what.to_owned(), &lowered(text, 253, false)))
+    let head: String = if is_url(text) { String::new() } else { text.chars().take(253).collect() };
+    let parts = head.split('.').map(|part| lowered(part, 253, false)).filter(|part| !part.is_empty());
+    Err(with_candidate(what.to_owned(), &parts.collect::<Vec<_>>().join(".")))
 }
 
 /// The key of a label or annotation: `[prefix/]name`.
@@ -159,8 +161,16 @@ fn with_candidate(what: String, candidate: &str) -> String {
     if candidate.is_empty() { what } else { format!("{what}; write for example \"{candidate}\"") }
 }
 
+/// Whether nothing is to be made of the text: it is something else, and may hold a password.
+fn is_url(text: &str) -> bool {
+    text.contains(['@', ':'])
+}
+
 /// The closest text that is a label; empty where too little is left.
 fn lowered(text: &str, longest: usize, letter_first: bool) -> String {
+    if is_url(text) {
+        return String::new();
+    }
     let mut out: String = text
         .chars()
         .take(longest)

@@ -14,6 +14,7 @@ use super::fields::{
 };
 use super::names;
 use super::report::{Report, Shown, quoted};
+use super::schema::type_of;
 use super::{selector, text as grammar};
 use crate::admission::{ImageDigestPolicy, Policy};
 use crate::defaulting;
@@ -121,10 +122,6 @@ fn image(block: &Object<'_>, at: &At<'_>, policy: &Policy, exempt: bool, r: &mut
     let Some(image) = text(block, "image").filter(|image| !image.is_empty()) else { return };
     let here = at.key("image");
     match grammar::image(image) {
-        Err(says) if image.contains("://") => {
-            let shown = grammar::shown_endpoint(image);
-            r.hub(&here, &code::IMAGE, Shown::Text(&shown), image, &says);
-        }
         Err(says) => r.hub(&here, &code::IMAGE, Shown::Text(image), image, &says),
         Ok(parsed) if !parsed.has_digest && !exempt => match policy.image_digest {
             ImageDigestPolicy::Off => {}
@@ -243,7 +240,11 @@ fn health_check(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
         Some(interval_text) => {
             let says = format!("must not be longer than {interval_name} ({})", quoted(interval_text));
             r.hub(&timeout_at, &code::TIMEOUT, Shown::Text(timeout_text), &values, &says);
-            let says = format!("must not be shorter than {} ({})", r.name(&timeout_at), quoted(timeout_text));
+            let says = format!(
+                "must not be shorter than {} ({}); shorten that too",
+                r.name(&timeout_at),
+                quoted(timeout_text)
+            );
             r.or_at(&interval_at, &code::TIMEOUT, Shown::Text(interval_text), &says);
         }
         None => {
@@ -298,7 +299,7 @@ fn sampling_rate(tracing: &Object<'_>, at: &At<'_>, r: &mut Report) {
             return;
         }
         _ => {
-            let says = format!("must be a number or a decimal string, not {}; {RANGE}", value.type_name());
+            let says = format!("{RANGE}, not {}", type_of(value));
             r.hub(&here, &code::WRONG_TYPE, Shown::Value(value), &value.canonical(), &says);
             return;
         }

@@ -187,8 +187,11 @@ fn show(shown: Shown<'_>) -> Option<String> {
     })
 }
 
-/// A text in quotes, on one line, cut at 80 characters.
+/// A text in quotes, on one line, cut at 80 characters. Of a URL, whatever field it stands in, without user and password.
 pub fn quoted(text: &str) -> String {
+    if text.contains("://") && text.contains('@') {
+        return format!("\"{}\"", printable(&super::text::shown_endpoint(text)).replace('"', "\\\""));
+    }
     format!("\"{}\"", printable(text).replace('"', "\\\""))
 }
 

@@ -185,12 +185,7 @@ impl Shape {
         let shown = if may_be_secret(at) { Shown::Hidden } else { Shown::Value(value) };
         let fix =
             self.retyped(value, may_be_secret(at)).map_or(String::new(), |fix| format!("; write {fix}"));
-        let got = match value.type_name() {
-            "array" => "a list".to_owned(),
-            "null" => "null".to_owned(),
-            name @ ("integer" | "object") => format!("an {name}"),
-            name => format!("a {name}"),
-        };
+        let got = type_of(value);
         report.sent(
             at,
             &code::WRONG_TYPE,
@@ -203,11 +198,13 @@ impl Shape {
     /// The same content in the wanted type, where that is plain.
     fn retyped(&self, value: &Json<'_>, secret: bool) -> Option<String> {
         match (self, value) {
+            (Self::Text { allowed, .. }, _) if !allowed.is_empty() => {
+                Some(format!("one of {}", listed(allowed.iter().map(String::as_str))))
+            }
             (Self::Text { is_duration: true, .. }, Json::Number(number)) => Some(format!("\"{number}s\"")),
             (Self::Text { .. }, Json::Number(_) | Json::Bool(_)) if secret => Some("it in quotes".to_owned()),
-            (Self::Text { .. } | Self::IntOrString { .. }, Json::Number(_) | Json::Bool(_)) => {
-                Some(quoted(&value.canonical()))
-            }
+            (Self::Text { .. }, Json::Number(_) | Json::Bool(_))
+            | (Self::IntOrString { .. }, Json::Number(_)) => Some(quoted(&value.canonical())),
             (Self::Integer(_) | Self::Number(_), Json::String(text)) => {
                 let number: serde_json::Number = serde_json::from_str(text).ok()?;
                 Some(number.to_string())
@@ -217,7 +214,11 @@ impl Shape {
                 "false" | "no" | "off" => Some("false".to_owned()),
                 _ => None,
             },
-            (Self::List { .. }, Json::String(text)) if !secret => Some(format!("[{}]", quoted(text))),
+            (Self::List { item, .. }, Json::String(text))
+                if !secret && matches!(**item, Self::Text { .. }) =>
+            {
+                Some(format!("[{}]", quoted(text)))
+            }
             _ => None,
         }
     }
@@ -260,6 +261,20 @@ impl Shape {
                 shape.judge(value, &at.then(Step::MapKey(name)), report);
             }
         }
+    }
+}
+
+/// What a value is, as a user would say it.
+pub(super) fn type_of(value: &Json<'_>) -> &'static str {
+    match value {
+        Json::Raw(_) => "something else",
+        Json::Null => "null",
+        Json::Bool(_) => "a boolean",
+        Json::Number(number) if number.is_f64() => "a fraction",
+        Json::Number(_) => "an integer",
+        Json::String(_) => "a string",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "an object",
     }
 }
 
@@ -313,7 +328,9 @@ impl Range {
         if number >= self.least && number <= self.greatest {
             return;
         }
-        let says = match (self.least.is_finite(), self.greatest.is_finite()) {
+        // The end of the integers is no limit that anybody thinks of.
+        let is_open = self.greatest >= f64::from(i32::MAX) && number < self.least;
+        let says = match (self.least.is_finite(), self.greatest.is_finite() && !is_open) {
             (true, true) => format!("must be between {} and {}", self.least, self.greatest),
             (true, false) => format!("must be {} or more", self.least),
             _ => format!("must be {} or less", self.greatest),
@@ -327,7 +344,8 @@ fn is_whole(number: &serde_json::Number) -> bool {
     !number.is_f64() || number.as_f64().is_some_and(|value| value.fract() == 0.0 && value.abs() < 9.2e18)
 }
 
-/// Whether a value there could be a secret: whatever stands in `env`, command lines and template annotations.
+/// Whether a value there could be a secret: whatever stands in `env`, in command lines and in what a remote
+/// endpoint is called with.
 fn may_be_secret(at: &At<'_>) -> bool {
     at.passes_through(&["env", "args", "command", "headersFrom", "caBundle", "endpoint"])
 }

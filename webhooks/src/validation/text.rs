@@ -30,41 +30,46 @@ pub fn duration(text: &str) -> Result<Duration, String> {
             format!("a duration needs a unit after {}; {SHAPE}", quoted(&number))
         }
         DurationError::UnknownUnit { unit } => {
-            let hours = in_hours(text, &unit).unwrap_or_else(|| SHAPE.to_owned());
-            format!("{} is no unit, the units are ns, us, ms, s, m and h; {hours}", quoted(&unit))
+            let fix = meant(text, &unit)
+                .map_or_else(|| SHAPE.to_owned(), |text| format!("write {}", quoted(&text)));
+            format!("{} is no unit, the units are ns, us, ms, s, m and h; {fix}", quoted(&unit))
         }
         DurationError::Overflow => "is longer than 292 years, which no duration can be".to_owned(),
         _ => format!("must be a duration; {SHAPE}"),
     })
 }
 
-/// Days and weeks, which Go does not have, in hours.
-fn in_hours(text: &str, unit: &str) -> Option<String> {
+/// The duration that was meant, where it is plain: days and weeks in hours, other names of units, a decimal comma.
+fn meant(text: &str, unit: &str) -> Option<String> {
+    if unit == "," {
+        return Some(text.replacen(',', ".", 1)).filter(|text| duration::parse(text).is_ok());
+    }
     let number = text.strip_suffix(unit)?.trim();
-    let hours = match unit.trim() {
-        "d" | "day" | "days" => 24_u32,
-        "w" | "week" | "weeks" => 7 * 24,
-        "h" | "m" | "s" | "ms" => {
-            return Some(format!("write {}", quoted(&format!("{number}{}", unit.trim()))));
-        }
-        "min" | "mins" | "minute" | "minutes" => {
-            return Some(format!("write {}", quoted(&format!("{number}m"))));
-        }
-        "sec" | "secs" | "second" | "seconds" => {
-            return Some(format!("write {}", quoted(&format!("{number}s"))));
-        }
-        "hour" | "hours" => return Some(format!("write {}", quoted(&format!("{number}h")))),
-        _ => return None,
-    };
-    let number: u32 = number.parse().ok()?;
-    Some(format!("write \"{}h\"", number.checked_mul(hours)?))
+    let whole = |hours: u32| Some(format!("{}h", number.parse::<u32>().ok()?.checked_mul(hours)?));
+    match unit.trim() {
+        "d" | "day" | "days" => whole(24),
+        "w" | "week" | "weeks" => whole(7 * 24),
+        "hour" | "hours" => Some(format!("{number}h")),
+        "min" | "mins" | "minute" | "minutes" => Some(format!("{number}m")),
+        "sec" | "secs" | "second" | "seconds" => Some(format!("{number}s")),
+        known @ ("h" | "m" | "s" | "ms") => Some(format!("{number}{known}")),
+        _ => None,
+    }
 }
 
 /// A Kubernetes quantity that is not negative.
 pub fn quantity(text: &str) -> Result<Quantity, String> {
     let parsed = quantity::parse(text).map_err(|_| {
         let packed: String = text.split_whitespace().collect();
-        let bytes = packed.strip_suffix(['B', 'b']).unwrap_or(&packed).to_owned();
+        // Of bytes: m would be thousandths, and thousands are a small k.
+        let bytes = match packed.strip_suffix(['B', 'b']) {
+            None => packed.clone(),
+            Some(rest) => match (rest.strip_suffix('m'), rest.strip_suffix('K')) {
+                (Some(number), _) => format!("{number}M"),
+                (_, Some(number)) => format!("{number}k"),
+                _ => rest.to_owned(),
+            },
+        };
         let candidates = [bytes.to_ascii_uppercase(), bytes.clone(), packed];
         let mended = candidates.iter().rev().find(|text| quantity::parse(text).is_ok());
         let fix = mended.map_or_else(
@@ -89,7 +94,9 @@ pub fn image(text: &str) -> Result<Image, String> {
         return Ok(Image { has_digest: reference.digest().is_some() });
     }
     let without_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let mended = lower_case_name(without_scheme.trim()).filter(|mended| mended.parse::<Reference>().is_ok());
+    // What would be cut when it is shown is no help.
+    let mended = lower_case_name(without_scheme.trim())
+        .filter(|mended| mended.len() <= 80 && mended.parse::<Reference>().is_ok());
     let what = if without_scheme != text {
         ", without a scheme"
     } else if text.trim() != text {
@@ -114,8 +121,10 @@ pub struct Image {
 
 /// The reference with its repository in lower case; tag and digest stay.
 fn lower_case_name(text: &str) -> Option<String> {
-    let tag = || text.rfind(':').filter(|colon| !text.get(*colon..).unwrap_or_default().contains('/'));
-    let end = text.find('@').or_else(tag).unwrap_or(text.len());
+    let digest = text.find('@').unwrap_or(text.len());
+    let before = text.get(..digest).unwrap_or_default();
+    let tag = || before.rfind(':').filter(|colon| !before.get(*colon..).unwrap_or_default().contains('/'));
+    let end = tag().unwrap_or(digest);
     let (name, rest) = text.split_at_checked(end)?;
     Some(format!("{}{rest}", name.to_lowercase()))
 }
@@ -130,17 +139,14 @@ pub fn endpoint(text: &str) -> Result<(), (&'static Code, String)> {
         return if text.contains("://") {
             invalid("must be an http or https URL; write for example \"https://tools.example.com/mcp\"")
         } else {
-            Err((
-                &code::ENDPOINT,
-                format!("must be an http or https URL; write {}", quoted(&format!("https://{}", shown_endpoint(text)))),
-            ))
+            Err((&code::ENDPOINT, with_scheme("https", text)))
         };
     };
     if !matches!(url.scheme(), "http" | "https") {
         let says = if text.contains("://") {
             "must be an http or https URL, not one of another scheme".to_owned()
         } else {
-            format!("must be an http or https URL; write {}", quoted(&format!("http://{}", shown_endpoint(text))))
+            with_scheme("http", text)
         };
         return Err((&code::ENDPOINT, says));
     }
@@ -160,6 +166,16 @@ pub fn endpoint(text: &str) -> Result<(), (&'static Code, String)> {
         Some(url::Host::Ipv6(address)) if is_link_local_v6(address) => Err(link_local()),
         Some(_) => Ok(()),
     }
+}
+
+/// What to say of an endpoint without a scheme; one that may hold a secret is not repeated.
+fn with_scheme(scheme: &str, text: &str) -> String {
+    const LONGEST: usize = 60;
+    if text.contains(['@', '?', '#']) || text.chars().count() > LONGEST {
+        return "must be an http or https URL; write for example \"https://tools.example.com/mcp\""
+            .to_owned();
+    }
+    format!("must be an http or https URL; write {}", quoted(&format!("{scheme}://{text}")))
 }
 
 fn link_local() -> (&'static Code, String) {
@@ -297,6 +313,7 @@ mod tests {
             ("30", "a duration needs a unit; write \"30s\" or \"30m\""),
             ("2d", "\"d\" is no unit, the units are ns, us, ms, s, m and h; write \"48h\""),
             ("10min", "\"min\" is no unit, the units are ns, us, ms, s, m and h; write \"10m\""),
+            ("1,5h", "\",\" is no unit, the units are ns, us, ms, s, m and h; write \"1.5h\""),
             ("", "must not be empty; write a number and a unit, such as \"30s\", \"5m\" or \"1h30m\""),
         ] {
             assert_eq!(duration(text).unwrap_err(), says);

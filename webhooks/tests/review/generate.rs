@@ -92,7 +92,9 @@ fn written_key(key: &str, order: u64) -> String {
     let plain = serde_json::to_string(key).unwrap();
     match key.chars().next() {
         Some(first)
-            if order > 0 && first.is_ascii_alphanumeric() && hash(&(order, key, "escape")) % 5 == 0 =>
+            if order > 0
+                && first.is_ascii_alphanumeric()
+                && hash(&(order, key, "escape")).is_multiple_of(5) =>
         {
             format!("\"\\u{:04x}{}", u32::from(first), &plain[2..])
         }
@@ -320,7 +322,7 @@ pub(crate) fn places<'s>(
 /// An object of that kind in which nothing but the given value stands at a place of the spec (or status).
 pub(crate) fn only(kind: Kind, version: Version, path: &[&str], value: Node) -> Node {
     let steps = path.iter().enumerate().rev();
-    let nested = steps.fold(value, |inner, (index, step)| match *step {
+    let mut nested = steps.fold(value, |inner, (index, step)| match *step {
         "[]" if ["env", "volumes", "headersFrom"].contains(&path[index - 1]) => {
             Node::List(vec![with_name(&inner), inner])
         }
@@ -333,7 +335,7 @@ pub(crate) fn only(kind: Kind, version: Version, path: &[&str], value: Node) -> 
         ("kind", Node::text(kind.name())),
         ("metadata", Node::map([("name", Node::text("example"))])),
     ]);
-    object.members().extend(nested.clone().members().drain(..));
+    object.members().append(nested.members());
     object
 }
 

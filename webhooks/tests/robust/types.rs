@@ -61,7 +61,7 @@ fn check(kind: Kind, version: Version, object: &Value) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_let_in_can_be_read(choices in vec(any::<u16>(), 0..400)) {

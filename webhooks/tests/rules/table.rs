@@ -48,9 +48,9 @@ impl Flags {
 /// Runs a file of cases against one kind in one version; how many there were.
 fn check(kind: Kind, version: Version, yaml: &str) -> usize {
     // Texts that are too long to be written down.
-    let yaml = [2050, 262_000].into_iter().fold(yaml.to_owned(), |yaml, length| {
-        yaml.replace(&format!("LONG{length}"), &"x".repeat(length))
-    });
+    let yaml = [2050, 262_000]
+        .into_iter()
+        .fold(yaml.to_owned(), |yaml, length| yaml.replace(&format!("LONG{length}"), &"x".repeat(length)));
     let cases: Vec<Case> = serde_saphyr::from_str(&yaml).unwrap();
     let mut faults = Vec::new();
     for case in &cases {
@@ -75,9 +75,13 @@ fn check(kind: Kind, version: Version, yaml: &str) -> usize {
 fn reads_well(answer: &Answer, name: &str) {
     for cause in &answer.causes {
         let message = &cause.message;
-        let (body, code) = message.rsplit_once(" [HGR").unwrap_or_else(|| panic!("{name}: no code: {message}"));
+        let (body, code) =
+            message.rsplit_once(" [HGR").unwrap_or_else(|| panic!("{name}: no code: {message}"));
         assert!(code.len() == 4 && code.ends_with(']'), "{name}: {message}");
-        assert!(!body.ends_with('.') && !body.contains("please") && !body.contains('\n'), "{name}: {message}");
+        assert!(
+            !body.ends_with('.') && !body.contains("please") && !body.contains('\n'),
+            "{name}: {message}"
+        );
         let kinds = [
             ("Required value: ", "FieldValueRequired"),
             ("Unsupported value: ", "FieldValueNotSupported"),

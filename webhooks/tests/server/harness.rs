@@ -128,7 +128,8 @@ impl Site {
         let resolver = LeafResolver::new(names(), Arc::new(SystemTime::now));
         resolver.set_authority(Arc::clone(&authority)).unwrap();
         let rules = Rules { policy: Policy::default(), observer: Arc::new(Silent) };
-        Self::launch(Limits::default(), Drain::default(), authority, Arc::new(resolver), Arc::new(rules)).await
+        Self::launch(Limits::default(), Drain::default(), authority, Arc::new(resolver), Arc::new(rules))
+            .await
     }
 
     async fn launch(
