@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mcp_hangar_webhooks::admission::ImageDigestPolicy;
+use mcp_hangar_webhooks::policy::ImageDigestPolicy;
 
 use crate::exit::EXIT_CODES;
 use crate::manifests::{BaseUrl, Endpoint, NAMESPACE, RELEASE, SERVICE};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Router;
-use mcp_hangar_webhooks::admission::Policy;
 use mcp_hangar_webhooks::observer::Observer;
+use mcp_hangar_webhooks::policy::Policy;
 use mcp_hangar_webhooks::service::{self, Limits, Rules, Webhooks};
 use mcp_hangar_webhooks::tls::{self, Drain, LeafResolver};
 use tokio::net::TcpListener;

@@ -1,6 +1,9 @@
 //! The documents name what is there: paths in ARCHITECTURE.md, make targets and links in README.md and CONTRIBUTING.md,
 //! codes in docs/compat.md.
 
+// clippy.toml allows these in test functions only, not in their helpers.
+#![allow(clippy::panic)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

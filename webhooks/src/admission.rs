@@ -15,6 +15,8 @@ use crate::field::Path;
 use crate::json::{Json, Object, write_string};
 use crate::kind::{Kind, Version};
 use crate::observer::{self, Observer};
+use crate::policy::Policy;
+use crate::reply::Reply;
 use crate::validation::{self, Subject};
 
 mod answer;
@@ -22,38 +24,6 @@ mod request;
 
 use answer::{Denial, Verdict};
 use request::{Meta, Request, Review, Sent};
-
-pub(crate) use request::uid_of;
-
-/// An HTTP answer.
-#[derive(Debug)]
-pub struct Reply {
-    /// 200 whenever a uid was found, else 400.
-    pub status: u16,
-    /// The JSON body (plain text where `status` is 400).
-    pub body: Vec<u8>,
-}
-
-/// What the operator's flags say about judging.
-#[derive(Debug, Clone, Default)]
-pub struct Policy {
-    /// What to do about a mutable image tag.
-    pub image_digest: ImageDigestPolicy,
-    /// Namespaces whose ConfigMaps a discovery source elsewhere may read; `*` means all.
-    pub configmap_namespaces: Vec<String>,
-}
-
-/// What to do about an image without a digest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ImageDigestPolicy {
-    /// Say nothing.
-    #[default]
-    Off,
-    /// Allow with a warning.
-    Warn,
-    /// Refuse.
-    Block,
-}
 
 /// Which of the two admission webhooks was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,11 +7,14 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_json::value::RawValue;
+
+mod parse;
+
+use parse::Shallow;
+pub use parse::Text;
 
 /// A JSON value that borrows from its source.
 #[derive(Debug, Clone)]
@@ -343,137 +346,6 @@ impl<'a> IntoIterator for Object<'a> {
 impl<'a> FromIterator<(Cow<'a, str>, Json<'a>)> for Object<'a> {
     fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Json<'a>)>>(members: I) -> Self {
         Self(members.into_iter().collect())
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Tree::<Json<'de>>(PhantomData))
-    }
-}
-
-/// One level of a value; what is below stays text.
-struct Shallow<'a>(Json<'a>);
-
-impl<'a> Shallow<'a> {
-    fn open(raw: &'a RawValue) -> Json<'a> {
-        match serde_json::from_str::<Self>(raw.get()) {
-            Ok(Self(value)) => value,
-            // A number out of range: it stays the text that it is.
-            Err(_) => Json::Raw(raw),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Shallow<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Tree::<&'de RawValue>(PhantomData)).map(Self)
-    }
-}
-
-/// Builds a [`Json`] whose children are read as `T`.
-struct Tree<T>(PhantomData<T>);
-
-/// What a level of the tree is made of.
-trait Child<'a> {
-    fn into_json(self) -> Json<'a>;
-}
-
-impl<'a> Child<'a> for Json<'a> {
-    fn into_json(self) -> Json<'a> {
-        self
-    }
-}
-
-impl<'a> Child<'a> for &'a RawValue {
-    fn into_json(self) -> Json<'a> {
-        Json::Raw(self)
-    }
-}
-
-impl<'de, T: Deserialize<'de> + Child<'de>> Visitor<'de> for Tree<T> {
-    type Value = Json<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
-        Ok(Json::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
-        Ok(Json::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
-        Ok(Json::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Json<'de>, E> {
-        Ok(Number::from_f64(value).map_or(Json::Null, Json::Number))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Json<'de>, E> {
-        Ok(Json::String(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Json<'de>, E> {
-        Ok(Json::String(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json<'de>, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element::<T>()? {
-            items.push(item.into_json());
-        }
-        Ok(Json::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
-        let mut object = Object::default();
-        while let Some((Text(key), value)) = map.next_entry::<Text<'de>, T>()? {
-            object.0.push((key, value.into_json()));
-        }
-        Ok(Json::Object(object.keep_last_of_each_name()))
-    }
-}
-
-/// A string that borrows where its text has no escapes, also inside an `Option`, where `Cow` never does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Text<'a>(pub Cow<'a, str>);
-
-impl std::ops::Deref for Text<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Cow<'de, str>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(text))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(TextVisitor).map(Self)
     }
 }
 

@@ -11,6 +11,8 @@ pub mod field;
 pub mod json;
 pub mod kind;
 pub mod observer;
+pub mod policy;
+pub mod reply;
 pub mod service;
 pub mod tls;
 pub mod validation;

@@ -21,9 +21,11 @@ use axum::routing::post;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::admission::{self, Policy, Reply, Webhook};
+use crate::admission::{self, Webhook};
 use crate::conversion;
 use crate::observer::Observer;
+use crate::policy::Policy;
+use crate::reply::Reply;
 use body::{Budget, Charge, Charged};
 
 pub(crate) use body::Refusal;

@@ -9,20 +9,23 @@ use std::collections::HashSet;
 
 use mcp_hangar_api::annotation;
 
-use crate::admission::Policy;
 use crate::conversion::{self, stash};
 use crate::field::At;
 use crate::json::Json;
 use crate::kind::{Kind, Version};
+use crate::policy::Policy;
 
 pub mod code;
 mod container;
 mod discovery;
+pub mod endpoint;
 mod fields;
 mod group;
 mod metadata;
 pub mod names;
+pub mod pattern;
 mod provider;
+pub mod quote;
 pub mod report;
 pub mod schema;
 mod selector;

@@ -17,10 +17,11 @@ mod review;
 #[path = "review/sensible.rs"]
 mod sensible;
 
-use mcp_hangar_webhooks::admission::{Policy, Webhook};
+use mcp_hangar_webhooks::admission::Webhook;
 use mcp_hangar_webhooks::defaulting;
 use mcp_hangar_webhooks::json::Json;
 use mcp_hangar_webhooks::kind::{Kind, Version};
+use mcp_hangar_webhooks::policy::Policy;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::Deserialize;

@@ -5,9 +5,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mcp_hangar_webhooks::admission::{Policy, Webhook, review};
+use mcp_hangar_webhooks::admission::{Webhook, review};
 use mcp_hangar_webhooks::kind::{Kind, Version};
 use mcp_hangar_webhooks::observer::Silent;
+use mcp_hangar_webhooks::policy::Policy;
 use serde_json::{Value, json};
 
 /// What the webhook said.

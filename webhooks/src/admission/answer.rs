@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mcp_hangar_api::GROUP;
 
-use super::Reply;
 use crate::field::printable;
 use crate::json::write_string;
 use crate::kind::Kind;
+use crate::reply::{Reply, uid_of};
 use crate::validation::code::{self, Reason};
 use crate::validation::report::Violation;
 
@@ -196,7 +196,7 @@ fn separated<T>(items: &[T], out: &mut String, mut write: impl FnMut(&T, &mut St
 /// The answer to a body that is no review: a denial under its uid where one can be found, else 400.
 pub(super) fn undecodable(body: &[u8], error: &serde_json::Error) -> Reply {
     let message = format!("the body is not an AdmissionReview that can be read: {error}");
-    match super::uid_of(body) {
+    match uid_of(body) {
         Some(uid) => Reply { status: 200, body: Verdict::unreadable(message).write(&uid).into_bytes() },
         None => Reply { status: 400, body: message.into_bytes() },
     }

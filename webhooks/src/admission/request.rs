@@ -133,21 +133,3 @@ pub(super) fn writer_owns_stash(managed_fields: Option<&RawValue>, options: Opti
         .filter(|entry| entry.manager == writer)
         .any(|entry| entry.fields_v1.is_some_and(|fields| fields.get().contains(&owned)))
 }
-
-/// The uid of a review that cannot be read otherwise: by structure where the body is JSON, else by the first text
-/// that looks like one.
-pub(crate) fn uid_of(body: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(body);
-    if let Ok(mut review) = Json::lazy(&text) {
-        let request = review.expand_object()?.get_mut("request")?.expand_object()?;
-        let uid = request.get_mut("uid")?;
-        uid.expand();
-        return uid.as_str().map(str::to_owned);
-    }
-    let (_, request) = text.split_once("\"request\"")?;
-    let (_, after) = request.split_once("\"uid\"")?;
-    let quoted = after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
-    let (uid, _) = quoted.split_once('"')?;
-    let plain = uid.len() <= 128 && uid.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
-    plain.then(|| uid.to_owned())
-}

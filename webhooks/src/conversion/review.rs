@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Scratch, convert};
-use crate::admission::Reply;
 use crate::field::printable;
 use crate::json::{Json, Text, write_string};
 use crate::kind::{Kind, Version};
 use crate::observer::{Conversion, Observer};
+use crate::reply::{Reply, uid_of};
 
 #[derive(Deserialize)]
 struct Review<'a> {
@@ -130,7 +130,7 @@ fn answer(uid: &str, outcome: Result<String, String>) -> String {
 /// A body that is no review: `Failed` under its uid where one can be found, else 400.
 fn undecodable(body: &[u8], error: &serde_json::Error) -> Reply {
     let message = format!("the body is not a ConversionReview: {error}");
-    match crate::admission::uid_of(body) {
+    match uid_of(body) {
         Some(uid) => Reply { status: 200, body: answer(&uid, Err(message)).into_bytes() },
         None => Reply { status: 400, body: message.into_bytes() },
     }

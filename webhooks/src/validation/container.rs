@@ -7,7 +7,8 @@ use mcp_hangar_api::quantity::Quantity;
 use super::code;
 use super::fields::{self, each_object, is_needed, is_set, needed, object, path, text};
 use super::names;
-use super::report::{Report, Shown, quoted};
+use super::quote::quoted;
+use super::report::{Report, Shown};
 use super::text as grammar;
 use crate::field::{At, Step};
 use crate::json::{Json, Object};
@@ -51,7 +52,7 @@ fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
             0 => format!("must have exactly one source; write one of {}", sent_sources(r, known)),
             _ => format!(
                 "must have exactly one source, not {}; remove all but one",
-                super::report::listed(written)
+                super::quote::listed(written)
             ),
         };
         r.hub(&from_at, &code::ENV_SOURCE, Shown::Nothing, &from.len().to_string(), &says);
@@ -111,9 +112,7 @@ fn known(parent: &Object<'_>, key: &str, at: &At<'_>, few: &[&str], families: &[
 /// The sources that the sent version knows.
 fn sent_sources<'a>(r: &Report, known: impl Iterator<Item = &'a str>) -> String {
     let hub = r.version() == crate::kind::Version::HUB;
-    super::report::listed(
-        known.filter(|source| hub || !crate::conversion::table::provider_env_beyond(source)),
-    )
+    super::quote::listed(known.filter(|source| hub || !crate::conversion::table::provider_env_beyond(source)))
 }
 
 /// `{name, key}` of a Secret or ConfigMap.
@@ -142,11 +141,11 @@ fn volume(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
         let says = match written.len() {
             0 => format!(
                 "must have exactly one source; write one of {}",
-                super::report::listed(VOLUME_SOURCES.iter().map(|(source, _)| *source))
+                super::quote::listed(VOLUME_SOURCES.iter().map(|(source, _)| *source))
             ),
             _ => format!(
                 "must have exactly one source, not {}; remove all but one",
-                super::report::listed(written)
+                super::quote::listed(written)
             ),
         };
         r.hub(at, &code::VOLUME_SOURCE, Shown::Nothing, &item.len().to_string(), &says);

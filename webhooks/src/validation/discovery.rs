@@ -4,11 +4,12 @@ use super::code;
 use super::fields::{Least, duration, each_text, ignored, is_set, named, needed, object, text};
 use super::names;
 use super::provider::{self, Scope};
-use super::report::{Report, Shown, quoted};
-use super::{selector, text as grammar};
-use crate::admission::Policy;
+use super::quote::quoted;
+use super::report::{Report, Shown};
+use super::{pattern, selector};
 use crate::field::At;
 use crate::json::Object;
+use crate::policy::Policy;
 
 /// Which block each type reads.
 const BLOCKS: &[(&str, &str)] = &[
@@ -53,7 +54,7 @@ pub(super) fn judge(
         let at = at.key("filters");
         for key in ["includePatterns", "excludePatterns"] {
             each_text(block, key, &at, |pattern, at| {
-                if let Err(says) = grammar::pattern(pattern) {
+                if let Err(says) = pattern::judge(pattern) {
                     r.hub(at, &code::PATTERN, Shown::Text(pattern), pattern, &says);
                 }
             });

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use mcp_hangar_api::duration::Duration;
 
 use super::code;
-use super::report::{Report, Shown, quoted};
+use super::quote::quoted;
+use super::report::{Report, Shown};
 use super::schema::step;
 use crate::field::At;
 use crate::json::{Json, Object};

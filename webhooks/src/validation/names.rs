@@ -111,7 +111,7 @@ pub fn absolute_path(text: &str) -> Result<(), String> {
         let end = if text.is_empty() {
             "; write for example \"/data\"".to_owned()
         } else {
-            format!("; write {}", super::report::quoted(&format!("/{text}")))
+            format!("; write {}", super::quote::quoted(&format!("/{text}")))
         };
         return Err(format!("must be an absolute path{end}"));
     }

@@ -13,14 +13,15 @@ use super::fields::{
     needed, object, text,
 };
 use super::names;
-use super::report::{Report, Shown, quoted};
+use super::quote::{quoted, shown_endpoint};
+use super::report::{Report, Shown};
 use super::schema::type_of;
 use super::{selector, text as grammar};
-use crate::admission::{ImageDigestPolicy, Policy};
 use crate::defaulting;
 use crate::field::{At, Step};
 use crate::json::{Json, Object};
 use crate::kind::Kind;
+use crate::policy::{ImageDigestPolicy, Policy};
 
 /// Whether a spec must be whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,9 +143,9 @@ fn image(block: &Object<'_>, at: &At<'_>, policy: &Policy, exempt: bool, r: &mut
 
 fn remote(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
     if let Some(endpoint) = text(block, "endpoint").filter(|endpoint| !endpoint.is_empty())
-        && let Err((code, says)) = grammar::endpoint(endpoint)
+        && let Err((code, says)) = super::endpoint::judge(endpoint)
     {
-        let shown = grammar::shown_endpoint(endpoint);
+        let shown = shown_endpoint(endpoint);
         r.hub(&at.key("endpoint"), code, Shown::Text(&shown), endpoint, &says);
     }
     each_object(block, "headersFrom", at, |item, at| {

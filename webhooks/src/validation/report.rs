@@ -5,6 +5,7 @@
 //! be secret, hidden here. It keeps what is said in order and bounded, and leaves the answer to `admission`.
 
 use super::code::{Code, Reason};
+use super::quote::{listed, quoted};
 use super::suggest;
 use crate::conversion::table::{self, Place};
 use crate::field::{At, Path, printable};
@@ -187,21 +188,8 @@ fn show(shown: Shown<'_>) -> Option<String> {
     })
 }
 
-/// A text in quotes, on one line, cut at 80 characters. Of a URL, whatever field it stands in, without user and password.
-pub fn quoted(text: &str) -> String {
-    if text.contains("://") && text.contains('@') {
-        return format!("\"{}\"", printable(&super::text::shown_endpoint(text)).replace('"', "\\\""));
-    }
-    format!("\"{}\"", printable(text).replace('"', "\\\""))
-}
-
 fn printable_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// `"a", "b"`
-pub fn listed<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
-    values.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
 
 /// What to say of a value that is none of the supported ones.

@@ -11,7 +11,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 
 use super::code;
-use super::report::{Report, Shown, listed, quoted, supported};
+use super::quote::{listed, quoted};
+use super::report::{Report, Shown, supported};
 use crate::field::{At, Step};
 use crate::json::{Json, Object};
 use crate::kind::{Kind, Version};

@@ -1,16 +1,12 @@
-//! Texts with a grammar of their own: durations, quantities, image references, endpoints, patterns.
+//! Texts with a grammar of their own: durations, quantities, image references.
 //!
 //! In: the text. Out: its value, or what to say of it: what is allowed and what to write. No rule about a field here.
-
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 use mcp_hangar_api::duration::{self, Duration, DurationError};
 use mcp_hangar_api::quantity::{self, Quantity};
 use oci_spec::distribution::Reference;
-use regex_syntax::ast::{self, Ast};
 
-use super::code::{self, Code};
-use super::report::quoted;
+use super::quote::quoted;
 
 /// A Go duration.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -82,7 +78,7 @@ pub fn quantity(text: &str) -> Result<Quantity, String> {
 }
 
 /// Longer texts are not parsed: they are beyond every limit in the schema, which has said so.
-const LONGEST_PARSED: usize = 4096;
+pub(super) const LONGEST_PARSED: usize = 4096;
 
 /// An image reference; the value says whether it has a digest.
 pub fn image(text: &str) -> Result<Image, String> {
@@ -129,180 +125,6 @@ fn lower_case_name(text: &str) -> Option<String> {
     Some(format!("{}{rest}", name.to_lowercase()))
 }
 
-/// An endpoint: which rule it breaks, and what to say.
-pub fn endpoint(text: &str) -> Result<(), (&'static Code, String)> {
-    let invalid = |says: &str| Err((&code::ENDPOINT, says.to_owned()));
-    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return invalid("must be an http or https URL, without spaces and control characters");
-    }
-    let Ok(url) = url::Url::parse(text) else {
-        return if text.contains("://") {
-            invalid("must be an http or https URL; write for example \"https://tools.example.com/mcp\"")
-        } else {
-            Err((&code::ENDPOINT, with_scheme("https", text)))
-        };
-    };
-    if !matches!(url.scheme(), "http" | "https") {
-        let says = if text.contains("://") {
-            "must be an http or https URL, not one of another scheme".to_owned()
-        } else {
-            with_scheme("http", text)
-        };
-        return Err((&code::ENDPOINT, says));
-    }
-    // The parser forgives `http:host` and `http:///host`; a client written elsewhere may not.
-    let after = text.get(url.scheme().len()..).unwrap_or_default();
-    if !after.starts_with("://") || after.starts_with(":///") {
-        return invalid("must be an absolute URL with a host after \"//\"");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return invalid(
-            "must not hold a user or password; in v1beta1, spec.remote.headersFrom takes them from a Secret",
-        );
-    }
-    match url.host() {
-        None => invalid("must have a host"),
-        Some(url::Host::Ipv4(address)) if is_link_local_v4(address) => Err(link_local()),
-        Some(url::Host::Ipv6(address)) if is_link_local_v6(address) => Err(link_local()),
-        Some(_) => Ok(()),
-    }
-}
-
-/// What to say of an endpoint without a scheme; one that may hold a secret is not repeated.
-fn with_scheme(scheme: &str, text: &str) -> String {
-    const LONGEST: usize = 60;
-    if text.contains(['@', '?', '#']) || text.chars().count() > LONGEST {
-        return "must be an http or https URL; write for example \"https://tools.example.com/mcp\""
-            .to_owned();
-    }
-    format!("must be an http or https URL; write {}", quoted(&format!("{scheme}://{text}")))
-}
-
-fn link_local() -> (&'static Code, String) {
-    (
-        &code::LINK_LOCAL,
-        "link-local addresses hold the cloud's metadata services; write the address of an MCP server"
-            .to_owned(),
-    )
-}
-
-fn is_link_local_v4(address: Ipv4Addr) -> bool {
-    address.is_link_local()
-}
-
-fn is_link_local_v6(address: Ipv6Addr) -> bool {
-    address.is_unicast_link_local() || address.to_ipv4().is_some_and(is_link_local_v4)
-}
-
-/// An endpoint as it may be shown: without query, and without whatever stands before an `@`. A text that is no URL may
-/// hold user and password in any place.
-pub fn shown_endpoint(text: &str) -> String {
-    let is_scheme = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c));
-    let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
-        _ => (String::new(), text),
-    };
-    let end = rest.find(['?', '#']).unwrap_or(rest.len());
-    let (head, query) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    if query.contains('@') {
-        return format!("{scheme}…");
-    }
-    let query = if query.is_empty() { "" } else { "?…" };
-    match head.rsplit_once('@') {
-        Some((_, after)) => format!("{scheme}…@{after}{query}"),
-        None => format!("{scheme}{head}{query}"),
-    }
-}
-
-/// A pattern in the syntax that Rust and Go share, with bounded memory.
-pub fn pattern(text: &str) -> Result<(), String> {
-    const LARGEST: usize = 256 * 1024;
-    if text.len() > LONGEST_PARSED {
-        return Err("must be a shorter regular expression".to_owned());
-    }
-    let mut parser = ast::parse::ParserBuilder::new().nest_limit(100).build();
-    let parsed = parser.parse(text).map_err(|error| {
-        format!("must be a regular expression: {}; write for example \"^tools-.*$\"", error.kind())
-    })?;
-    ast::visit(&parsed, Shared)?;
-    // ASCII classes, as Go has them: names of objects are ASCII, and compiled patterns stay small.
-    regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(LARGEST).build().map(drop).map_err(
-        |error| match error {
-            regex::Error::CompiledTooBig(_) => "is too large when compiled; repeat less".to_owned(),
-            _ => {
-                "must be a regular expression over ASCII, without \\p; write for example \"[a-z]\"".to_owned()
-            }
-        },
-    )
-}
-
-/// Refuses what Rust's regular expressions have and Go's do not.
-struct Shared;
-
-impl ast::Visitor for Shared {
-    type Output = ();
-    type Err = String;
-
-    fn finish(self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn visit_pre(&mut self, node: &Ast) -> Result<(), String> {
-        const MOST: u32 = 1000;
-        match node {
-            Ast::Repetition(repetition) => match &repetition.op.kind {
-                ast::RepetitionKind::Range(range) => {
-                    let most = match range {
-                        ast::RepetitionRange::Exactly(n) | ast::RepetitionRange::AtLeast(n) => *n,
-                        ast::RepetitionRange::Bounded(_, n) => *n,
-                    };
-                    if most > MOST { Err(format!("must not repeat more than {MOST} times")) } else { Ok(()) }
-                }
-                _ => Ok(()),
-            },
-            Ast::Flags(set) => flags(&set.flags),
-            Ast::Group(group) => group.flags().map_or(Ok(()), flags),
-            Ast::Assertion(assertion) if is_special_boundary(&assertion.kind) => {
-                Err("must not use \\b{…}, \\< or \\>; write \\b".to_owned())
-            }
-            Ast::ClassBracketed(class) => match &class.kind {
-                ast::ClassSet::BinaryOp(_) => Err("must not combine classes with &&, -- or ~~".to_owned()),
-                ast::ClassSet::Item(_) => Ok(()),
-            },
-            Ast::Literal(literal) => hexadecimal(literal),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn flags(flags: &ast::Flags) -> Result<(), String> {
-    use ast::Flag;
-    let foreign = [Flag::IgnoreWhitespace, Flag::CRLF, Flag::Unicode];
-    if foreign.iter().any(|flag| flags.flag_state(*flag).is_some()) {
-        return Err("may use the flags i, m, s and U only".to_owned());
-    }
-    Ok(())
-}
-
-fn is_special_boundary(kind: &ast::AssertionKind) -> bool {
-    use ast::AssertionKind as A;
-    !matches!(
-        kind,
-        A::StartLine | A::EndLine | A::StartText | A::EndText | A::WordBoundary | A::NotWordBoundary
-    )
-}
-
-fn hexadecimal(literal: &ast::Literal) -> Result<(), String> {
-    use ast::{HexLiteralKind, LiteralKind};
-    match literal.kind {
-        LiteralKind::HexFixed(HexLiteralKind::UnicodeShort | HexLiteralKind::UnicodeLong)
-        | LiteralKind::HexBrace(HexLiteralKind::UnicodeShort | HexLiteralKind::UnicodeLong) => {
-            Err("must write \\x{…}, not \\u or \\U".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,73 +157,5 @@ mod tests {
         for bad in ["", "a b", "a:b:c", "ghcr.io/a@sha256:12", "-a", "a/\u{e9}"] {
             assert!(image(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn endpoints_are_absolute_and_point_to_servers() {
-        for good in
-            ["http://a", "https://a.b:8443/mcp?x=1", "http://10.0.0.1", "http://[::1]:80/", "http://a_b/"]
-        {
-            assert_eq!(endpoint(good), Ok(()), "{good}");
-        }
-        for (bad, id) in [
-            ("", "HGR115"),
-            ("tools.example.com/mcp", "HGR115"),
-            ("localhost:8080", "HGR115"),
-            ("ftp://a", "HGR115"),
-            ("http:///mcp", "HGR115"),
-            ("http://", "HGR115"),
-            ("http://u:p@a", "HGR115"),
-            ("http://a b", "HGR115"),
-            ("http://a/\n", "HGR115"),
-            ("http://169.254.169.254/", "HGR116"),
-            ("http://2852039166/", "HGR116"),
-            ("http://0xa9fea9fe/", "HGR116"),
-            ("http://[fe80::1]/", "HGR116"),
-            ("http://[::ffff:169.254.169.254]/", "HGR116"),
-        ] {
-            assert_eq!(endpoint(bad).unwrap_err().0.id, id, "{bad}");
-        }
-    }
-
-    #[test]
-    fn shown_endpoints_hide_what_may_be_secret() {
-        for (text, shown) in [
-            ("http://u:p@h/x", "http://…@h/x"),
-            ("https://h/x?token=1", "https://h/x?…"),
-            ("u:p@h", "…@h"),
-            ("http://u:p@ss@h/x@y", "http://…@y"),
-            ("http://u:p/ss@h", "http://…@h"),
-            ("http://u:p?ss@h", "http://…"),
-            ("u:p#s@h", "…"),
-            ("u://p@h", "u://…@h"),
-            ("u:p://x@h", "…@h"),
-            ("https://h/#token", "https://h/?…"),
-        ] {
-            assert_eq!(shown_endpoint(text), shown);
-        }
-    }
-
-    #[test]
-    fn patterns_are_those_that_go_and_rust_share() {
-        for good in ["", "^tools-.*$", "(?i)a|b", "[[:alpha:]]+", r"\d{1,1000}", r"\bword\b", "(?P<x>a)"] {
-            assert_eq!(pattern(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "(",
-            "a{1001}",
-            "(?=a)",
-            r"(a)\1",
-            "(?x)a b",
-            "[a&&b]",
-            r"\b{start}a",
-            r"\u0041",
-            r"\pL",
-            "((a{900}){900}){900}",
-        ] {
-            assert!(pattern(bad).is_err(), "{bad}");
-        }
-        let deep = "(".repeat(50_000) + &")".repeat(50_000);
-        assert!(pattern(&deep).is_err());
     }
 }

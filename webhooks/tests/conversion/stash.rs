@@ -2,9 +2,10 @@
 //! stashed never takes effect. The cases are in the YAML beside this file.
 
 use mcp_hangar_api::annotation::CONVERSION_DATA;
-use mcp_hangar_webhooks::admission::{Policy, Webhook};
+use mcp_hangar_webhooks::admission::Webhook;
 use mcp_hangar_webhooks::conversion::stash::ANNOTATION_BYTES;
 use mcp_hangar_webhooks::kind::{Kind, Version};
+use mcp_hangar_webhooks::policy::Policy;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

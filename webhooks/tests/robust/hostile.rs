@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use mcp_hangar_webhooks::admission::{self, Policy, Reply, Webhook};
+use mcp_hangar_webhooks::admission::{self, Webhook};
 use mcp_hangar_webhooks::conversion;
 use mcp_hangar_webhooks::kind::{Kind, Version};
 use mcp_hangar_webhooks::observer::Silent;
+use mcp_hangar_webhooks::policy::Policy;
+use mcp_hangar_webhooks::reply::Reply;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::Deserialize;

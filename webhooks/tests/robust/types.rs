@@ -1,10 +1,11 @@
 //! Every object that is let in deserialises into the types of its version, and of the other one.
 
 use mcp_hangar_api::{v1alpha1, v1beta1};
-use mcp_hangar_webhooks::admission::{Policy, Webhook};
+use mcp_hangar_webhooks::admission::Webhook;
 use mcp_hangar_webhooks::conversion::{self, Scratch};
 use mcp_hangar_webhooks::json::Json;
 use mcp_hangar_webhooks::kind::{Kind, Version};
+use mcp_hangar_webhooks::policy::Policy;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use mcp_hangar_api::annotation::CONVERSION_DATA;
-use mcp_hangar_webhooks::admission::{Policy, Webhook, review};
+use mcp_hangar_webhooks::admission::{Webhook, review};
 use mcp_hangar_webhooks::kind::{Kind, Version};
 use mcp_hangar_webhooks::observer::Silent;
+use mcp_hangar_webhooks::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::review::{Answer, admit, answer, merged, minimal, patched, request};
@@ -71,10 +72,8 @@ fn a_generated_name_is_shown_as_its_author_wrote_it() {
 
 #[test]
 fn policy_alone_is_forbidden_and_not_invalid() {
-    let policy = Policy {
-        image_digest: mcp_hangar_webhooks::admission::ImageDigestPolicy::Block,
-        ..Policy::default()
-    };
+    let policy =
+        Policy { image_digest: mcp_hangar_webhooks::policy::ImageDigestPolicy::Block, ..Policy::default() };
     let answer = admit(Webhook::Default, &provider(json!({})), None, &policy);
     assert_eq!((answer.code, answer.reason.as_str(), answer.causes.len()), (403, "Forbidden", 1));
     let answer = admit(Webhook::Default, &provider(json!({"spec": {"replicas": 99}})), None, &policy);

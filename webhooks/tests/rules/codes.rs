@@ -1,6 +1,7 @@
 //! Each code's rejected example is refused (or warned of) exactly where it says, and its accepted one is not.
 
-use mcp_hangar_webhooks::admission::{ImageDigestPolicy, Policy, Webhook};
+use mcp_hangar_webhooks::admission::Webhook;
+use mcp_hangar_webhooks::policy::{ImageDigestPolicy, Policy};
 use mcp_hangar_webhooks::validation::code::{CODES, Code, Example};
 use serde_json::{Value, json};
 

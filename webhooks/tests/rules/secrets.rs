@@ -1,9 +1,10 @@
 //! What may be a secret is never said again: a marker in every place where one could stand, as every type and inside
 //! every URL, is in no message and no warning.
 
-use mcp_hangar_webhooks::admission::{ImageDigestPolicy, Policy, Webhook, review};
+use mcp_hangar_webhooks::admission::{Webhook, review};
 use mcp_hangar_webhooks::kind::{Kind, Version};
 use mcp_hangar_webhooks::observer::Silent;
+use mcp_hangar_webhooks::policy::{ImageDigestPolicy, Policy};
 use serde_json::{Value, json};
 
 use crate::generate::{Node, only, places, schema};

@@ -1,7 +1,8 @@
 //! The tables beside this file: a minimal object, a change, and every error exactly as a user reads it.
 
-use mcp_hangar_webhooks::admission::{ImageDigestPolicy, Policy, Webhook};
+use mcp_hangar_webhooks::admission::Webhook;
 use mcp_hangar_webhooks::kind::{Kind, Version};
+use mcp_hangar_webhooks::policy::{ImageDigestPolicy, Policy};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use mcp_hangar_webhooks::admission::{Policy, Reply, Webhook};
+use mcp_hangar_webhooks::admission::Webhook;
 use mcp_hangar_webhooks::observer::{Observer, Silent};
+use mcp_hangar_webhooks::policy::Policy;
+use mcp_hangar_webhooks::reply::Reply;
 use mcp_hangar_webhooks::service::{Limits, Reviewer, Rules, Webhooks, router};
 use mcp_hangar_webhooks::tls::{Authority, Drain, LeafResolver, serve, server_config};
 use rustls::client::ClientConfig;

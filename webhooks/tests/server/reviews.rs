@@ -7,7 +7,7 @@ use super::harness::Site;
 /// Sends a body, and checks the HTTP status and one text of the answer.
 async fn check(site: &Site, path: &str, body: &[u8], status: u16, says: &str) -> String {
     let answer = site.call(path, body).await;
-    let text = answer.text().to_string();
+    let text = answer.text();
     assert_eq!(answer.status, status, "{path}: {text}");
     assert!(text.contains(says), "{path}: {text}");
     text
