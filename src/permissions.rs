@@ -195,7 +195,9 @@ fn explain(missing: &[Permission]) -> String {
         let namespace = first.namespace.as_ref().map(|name| format!(" -n {name}")).unwrap_or_default();
         text.push_str(&format!("check: kubectl auth can-i {} {}{namespace}\n", first.verb, first.object()));
     }
-    text.push_str("mend: bind the roles of the chart or of deploy/operator.yaml to the account in use, or use one that has them");
+    text.push_str(
+        "mend: bind a role that grants these to the account in use, or use an account that has them",
+    );
     text
 }
 
@@ -216,7 +218,7 @@ mod tests {
         let object = "customresourcedefinitions.apiextensions.k8s.io/mcpproviders.mcp-hangar.io";
         assert!(text.contains(&format!("  get, patch {object} in the whole cluster\n")), "{text}");
         assert!(text.contains(&format!("kubectl auth can-i get {object}\n")), "{text}");
-        assert!(text.contains("deploy/operator.yaml"), "{text}");
+        assert!(text.contains("mend: bind a role"), "{text}");
     }
 
     #[test]

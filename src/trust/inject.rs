@@ -294,7 +294,7 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
         Decision::Lacking(reason) => {
             if ctx.link.say_now(target.label(), &reason) {
                 tracing::warn!(
-                    "{object}: {reason}; the chart, deploy/crds and deploy/operator.yaml of this release bring it"
+                    "{object}: {reason}; CRDs come from deploy/crds of this release, and with --webhook-url the operator applies all of it"
                 );
             }
             return Ok(Outcome::Lacking);

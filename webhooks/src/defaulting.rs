@@ -1,8 +1,9 @@
 //! Defaulting: which keys an object lacks, as a minimal JSON patch.
 //!
 //! In: an object's spec, untyped, in the version that was sent. Out: RFC 6902 `add` operations for absent keys only
-//! (an explicit `null` counts as absent). A present key is never touched, whatever it holds; where a block should be
-//! and something else is, nothing is injected. Nothing depends on `mode`, and applying the patch twice changes
+//! (an explicit `null` counts as absent, and is removed where nothing takes its place: the API server does so itself,
+//! except under server-side apply). A present key is never touched, whatever it holds; where a block should be and
+//! something else is, nothing is injected. Nothing depends on `mode`, and applying the patch twice changes
 //! nothing. The tables are written in hub paths; [`crate::conversion::table`] places them in v1alpha1.
 
 use crate::conversion::table;
@@ -41,7 +42,48 @@ pub fn patch(kind: Kind, version: Version, spec: &Json<'_>) -> Vec<String> {
     if let Json::Object(spec) = spec {
         fill(spec, table(kind), kind, version, "/spec", &mut operations);
     }
+    if holds_null(spec) {
+        let filled = operations.len();
+        drop_nulls(spec, &mut "/spec".to_owned(), filled, &mut operations);
+    }
     operations
+}
+
+fn holds_null(value: &Json<'_>) -> bool {
+    match value {
+        Json::Object(members) => members.iter().any(|(_, value)| value.is_null() || holds_null(value)),
+        Json::Array(items) => items.iter().any(holds_null),
+        _ => false,
+    }
+}
+
+/// Removes the nulls that the first `filled` operations do not replace. One in a list stays: it is an item.
+fn drop_nulls(value: &Json<'_>, pointer: &mut String, filled: usize, operations: &mut Vec<String>) {
+    const MOST: usize = 1000;
+    let whole = pointer.len();
+    let mut visit = |step: &str, value: &Json<'_>, is_member: bool| {
+        pointer.push('/');
+        pointer.push_str(step);
+        if !value.is_null() {
+            drop_nulls(value, pointer, filled, operations);
+        } else if is_member && operations.len() < MOST {
+            let replaced = add(pointer, "");
+            let replaced = replaced.trim_end_matches('}');
+            if !operations.iter().take(filled).any(|operation| operation.starts_with(replaced)) {
+                operations.push(remove(pointer));
+            }
+        }
+        pointer.truncate(whole);
+    };
+    match value {
+        Json::Object(members) => {
+            members.iter().for_each(|(name, value)| visit(&pointer_step(name), value, true))
+        }
+        Json::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| visit(&index.to_string(), item, false));
+        }
+        _ => {}
+    }
 }
 
 fn fill(

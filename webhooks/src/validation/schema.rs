@@ -155,7 +155,7 @@ fn compile_object(schema: &JSONSchemaProps) -> Shape {
 impl Shape {
     fn judge(&self, value: &Json<'_>, at: &At<'_>, report: &mut Report) {
         match (self, value) {
-            // The API server drops a null before anything else sees it.
+            // A null is as good as absent; `/default` removes what the API server has left of them.
             (_, Json::Null) | (Self::Any, _) | (Self::Boolean, Json::Bool(_)) => {}
             (Self::IntOrString { longest }, Json::String(text)) => judge_length(text, *longest, at, report),
             (Self::IntOrString { .. }, Json::Number(number)) if !number.is_f64() => {}
