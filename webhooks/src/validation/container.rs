@@ -6,10 +6,10 @@ use mcp_hangar_api::quantity::Quantity;
 
 use super::code;
 use super::fields::{self, each_object, is_needed, is_set, needed, object, path, text};
-use super::names;
 use super::quote::quoted;
 use super::report::{Report, Shown};
 use super::text as grammar;
+use super::{names, selector};
 use crate::field::{At, Step};
 use crate::json::{Json, Object};
 
@@ -172,15 +172,8 @@ fn mount_path(text: &str) -> Result<(), String> {
 }
 
 fn resources(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
-    for key in ["limits", "requests"] {
-        let list_at = at.key(key);
-        for (name, _) in object(block, key).into_iter().flat_map(Object::iter) {
-            let here = list_at.then(Step::MapKey(name));
-            if let Err(says) = names::qualified(name) {
-                r.hub(&here, &code::NAME, Shown::Text(name), name, &says);
-            }
-        }
-    }
+    selector::keys(block, "limits", at, r);
+    selector::keys(block, "requests", at, r);
     let (requests, limits) = (object(block, "requests"), object(block, "limits"));
     let (requests_at, limits_at) = (at.key("requests"), at.key("limits"));
     for (name, value) in limits.into_iter().flat_map(Object::iter) {

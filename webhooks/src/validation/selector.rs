@@ -61,8 +61,10 @@ pub(super) fn labels(parent: &Object<'_>, key: &str, at: &At<'_>, r: &mut Report
 /// The keys of a map of labels or annotations.
 pub(super) fn keys(parent: &Object<'_>, key: &str, at: &At<'_>, r: &mut Report) {
     let map_at = at.key(key);
-    for (name, _) in object(parent, key).into_iter().flat_map(Object::iter) {
-        if let Err(says) = names::qualified(name) {
+    for (name, value) in object(parent, key).into_iter().flat_map(Object::iter) {
+        if !value.is_null()
+            && let Err(says) = names::qualified(name)
+        {
             r.hub(&map_at.then(Step::MapKey(name)), &code::NAME, Shown::Text(name), name, &says);
         }
     }
