@@ -1,10 +1,9 @@
-//! The documents name what is there: paths in ARCHITECTURE.md, make targets and links in README.md and CONTRIBUTING.md,
+//! The documents name what is there: paths in ARCHITECTURE.md, docs/adding.md and the decisions, make targets and links in README.md and CONTRIBUTING.md,
 //! codes in docs/compat.md.
 
 // clippy.toml allows these in test functions only, not in their helpers.
 #![allow(clippy::panic)]
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -23,15 +22,23 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn paths_in_the_architecture_exist() {
-    let text = read("ARCHITECTURE.md");
+fn paths_in_the_documents_exist() {
     let roots = ["api/", "webhooks/", "src/", "tests/", "deploy/", "docs/", "examples/", "scripts/"];
-    let paths: BTreeSet<&str> =
-        quoted(&text).filter(|word| roots.iter().any(|root| word.starts_with(root))).collect();
-    assert!(paths.len() > 20, "{paths:?}");
-    for path in paths {
-        assert!(exists(path), "{path}");
+    let mut documents =
+        vec!["ARCHITECTURE.md".to_owned(), "docs/adding.md".to_owned(), "CONTRIBUTING.md".to_owned()];
+    let decisions = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/decisions")).unwrap();
+    documents.extend(decisions.map(|file| format!("docs/decisions/{}", file.unwrap().file_name().display())));
+    let mut count = 0;
+    for document in documents {
+        let text = read(&document);
+        let is_path =
+            |word: &&str| roots.iter().any(|root| word.starts_with(root)) && !word.contains(['{', '*', ' ']);
+        for path in quoted(&text).filter(is_path) {
+            assert!(exists(path), "{document}: {path}");
+            count += 1;
+        }
     }
+    assert!(count > 60, "{count}");
 }
 
 #[test]
