@@ -27,7 +27,9 @@ down: ## End what `make up` started
 
 .PHONY: run
 run: ## Run the operator in the foreground against the current kubeconfig (RUN_ARGS for more flags)
-	cargo run --package mcp-hangar-operator -- run --kubeconfig "$${KUBECONFIG:-$$HOME/.kube/config}" \
+	@# KUBECONFIG may be a list, which the operator reads itself.
+	@[[ -n $${KUBECONFIG:-} ]] || set -- --kubeconfig "$$HOME/.kube/config"; \
+	set -x; exec cargo run --package mcp-hangar-operator -- run "$$@" \
 	  --webhook-addr 127.0.0.1:9443 --webhook-url https://127.0.0.1:9443 $(RUN_ARGS)
 
 .PHONY: lint
@@ -38,6 +40,14 @@ lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
 	cargo check --quiet --package mcp-hangar-webhooks
 	@if command -v shellcheck >/dev/null; then shellcheck -x -P SCRIPTDIR scripts/*.sh tests/cluster/*.sh .ci/run; else echo "shellcheck is not installed: scripts not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; else echo "cargo-deny is not installed: dependencies not checked"; fi
+
+.PHONY: bench
+bench: ## What the webhooks cost against a bare server and through a real API server (BENCH_ARGS names parts); ends in 5 minutes
+	cargo bench --bench webhooks -- $(BENCH_ARGS)
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZ_SECONDS (20), or those in FUZZ_TARGETS
+	@fuzz/run.sh
 
 .PHONY: generate
 generate: ## Write deploy/crds and docs/rules.md from the code

@@ -24,8 +24,11 @@ fi
 stage=target/image
 mkdir -p "$stage"
 target=$(rustc -vV | sed -n 's/^host: //p')
+# Empty where there is no git; then the build says unknown.
+revision=${MCP_HANGAR_GIT_SHA:-$(git rev-parse --short HEAD 2>/dev/null || true)}
+if [[ -z ${MCP_HANGAR_GIT_SHA:-} && -n $revision && -n $(git status --porcelain 2>/dev/null) ]]; then revision+=-dirty; fi
 # Static glibc: name resolution by files and DNS is built in.
-RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist --package mcp-hangar-operator --target "$target"
+MCP_HANGAR_GIT_SHA=$revision RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist --package mcp-hangar-operator --target "$target"
 cp "target/$target/dist/mcp-hangar-operator" "$stage/mcp-hangar-operator"
 if file "$stage/mcp-hangar-operator" 2>/dev/null | grep -q 'dynamically linked'; then say "the binary is not static"; exit 1; fi
 

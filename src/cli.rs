@@ -1,13 +1,15 @@
 //! The command line. Every flag is also an environment variable, shown by `--help` with its default.
 //!
-//! In: arguments and environment. Out: [`Cli`], checked as far as one value can be checked alone; what needs files or
-//! the cluster is checked by the command itself.
+//! In: arguments and environment, where an empty variable is none. Out: [`Cli`], checked as far as it can be without
+//! files and the cluster; what needs those is checked by the command itself.
 
+use std::ffi::OsString;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use mcp_hangar_webhooks::policy::ImageDigestPolicy;
 
 use crate::exit::EXIT_CODES;
@@ -20,6 +22,60 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line and the environment; on an error says it and ends with 2.
+    pub fn read() -> Self {
+        Self::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn try_read<T: Into<OsString> + Clone>(
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        let mut command = without_empty_variables(Self::command());
+        let read = command
+            .try_get_matches_from_mut(arguments)
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .and_then(|cli| match &cli.command {
+                Command::Run(args) => args.check(&mut command).map(|()| cli),
+                _ => Ok(cli),
+            });
+        read.map_err(|error| naming_the_variable(error, &command))
+    }
+}
+
+/// Charts and shells set variables to nothing when they mean to leave them out.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |argument: &clap::Arg| {
+        argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
+    };
+    command.mut_subcommands(|command| {
+        command.mut_args(|argument| if is_empty(&argument) { argument.env(None) } else { argument })
+    })
+}
+
+/// A value that nobody wrote on the command line comes from a variable, which clap does not say.
+fn naming_the_variable(error: clap::Error, command: &clap::Command) -> clap::Error {
+    let Some(ContextValue::String(invalid)) = error.get(ContextKind::InvalidArg) else { return error };
+    let Some(flag) = invalid.split(' ').next().and_then(|flag| flag.strip_prefix("--")) else { return error };
+    let written = std::env::args()
+        .any(|argument| argument.strip_prefix("--").is_some_and(|rest| rest.split('=').next() == Some(flag)));
+    let mut arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let variable = arguments.find(|argument| argument.get_long() == Some(flag)).and_then(clap::Arg::get_env);
+    match variable.filter(|name| !written && std::env::var_os(name).is_some()) {
+        Some(name) => {
+            let text = error.to_string();
+            let text = format!(
+                "{}\n(--{flag} comes from the environment variable {})",
+                text.trim_end(),
+                name.display()
+            );
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            clap::Error::raw(error.kind(), format!("{text}\n"))
+        }
+        None => error,
+    }
 }
 
 /// The commands.
@@ -44,7 +100,10 @@ const RUN_HELP: &str = "Examples:
   Beside a cluster; applies CRDs and webhook configurations itself:
     mcp-hangar-operator run --kubeconfig FILE --webhook-url https://127.0.0.1:9443
 
-SIGTERM or Ctrl-C drains and ends with 0; a second one ends at once with 1.
+With --webhook-url the operator owns the two webhook configurations and puts right whatever is changed in its entries.
+Their namespaceSelector and objectSelector are yours: it neither writes nor repairs them.
+
+SIGTERM or Ctrl-C drains and ends with 0; a second one, half a second later or more, ends at once with 1.
 
 Exit codes:
   0 drained   1 failed   2 wrong flag   3 kubeconfig, credentials or certificates   4 port taken   5 permission missing";
@@ -70,11 +129,11 @@ pub struct RunArgs {
     pub webhook_url: Option<BaseUrl>,
 
     /// Service through which the API server reaches them
-    #[arg(long, env = "MCP_HANGAR_SERVICE_NAME", default_value = SERVICE, value_name = "NAME")]
+    #[arg(long, env = "MCP_HANGAR_SERVICE_NAME", default_value = SERVICE, value_name = "NAME", value_parser = label)]
     pub service_name: String,
 
     /// Its namespace [default: $POD_NAMESPACE, or mcp-system]
-    #[arg(long, env = "MCP_HANGAR_SERVICE_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "MCP_HANGAR_SERVICE_NAMESPACE", value_name = "NAMESPACE", value_parser = label)]
     pub service_namespace: Option<String>,
 
     /// Its port
@@ -82,11 +141,11 @@ pub struct RunArgs {
     pub service_port: u16,
 
     /// Name of both webhook configurations
-    #[arg(long, env = "MCP_HANGAR_CONFIGURATION_NAME", default_value = RELEASE, value_name = "NAME")]
+    #[arg(long, env = "MCP_HANGAR_CONFIGURATION_NAME", default_value = RELEASE, value_name = "NAME", value_parser = subdomain)]
     pub configuration_name: String,
 
     /// Namespace of the CA Secret, and of the self-test [default: $POD_NAMESPACE, or mcp-system]
-    #[arg(long, env = "MCP_HANGAR_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "MCP_HANGAR_NAMESPACE", value_name = "NAMESPACE", value_parser = label)]
     pub namespace: Option<String>,
 
     /// Secret that holds the CA; made when it is not there
@@ -94,7 +153,8 @@ pub struct RunArgs {
         long,
         env = "MCP_HANGAR_CA_SECRET",
         default_value = "mcp-hangar-operator-webhook-ca",
-        value_name = "NAME"
+        value_name = "NAME",
+        value_parser = subdomain
     )]
     pub ca_secret: String,
 
@@ -160,6 +220,19 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// What no value shows alone.
+    fn check(&self, command: &mut clap::Command) -> Result<(), clap::Error> {
+        let Self { drain_minimum, drain_maximum, .. } = self;
+        if drain_minimum <= drain_maximum {
+            return Ok(());
+        }
+        let text = format!(
+            "--drain-minimum ({drain_minimum:?}) is longer than --drain-maximum ({drain_maximum:?}); set both, or lower the first"
+        );
+        let run = command.find_subcommand_mut("run").map(|run| run.error(ErrorKind::ArgumentConflict, &text));
+        Err(run.unwrap_or_else(|| command.error(ErrorKind::ArgumentConflict, text)))
+    }
+
     /// The namespace of the CA Secret and of the self-test.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().or(self.pod_namespace.as_deref()).unwrap_or(NAMESPACE)
@@ -302,15 +375,35 @@ fn duration(text: &str) -> Result<Duration, String> {
     u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| "must not be negative".to_owned())
 }
 
+/// A name of up to 63 characters, as namespaces and Services have.
+fn label(text: &str) -> Result<String, String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let fits = (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| inner(byte) || byte == b'-')
+        && text.bytes().next().is_some_and(inner)
+        && text.bytes().last().is_some_and(inner);
+    if fits {
+        return Ok(text.to_owned());
+    }
+    Err("a name is at most 63 lowercase letters, digits and '-', and starts and ends with a letter or digit"
+        .into())
+}
+
+/// Labels between dots, as Secrets and webhook configurations may have.
+fn subdomain(text: &str) -> Result<String, String> {
+    if text.len() <= 253 && text.split('.').all(|part| label(part).is_ok()) {
+        return Ok(text.to_owned());
+    }
+    Err("a name is lowercase letters, digits, '-' and '.', and each part between dots starts and ends with a letter or digit".into())
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn run(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
         let all = ["mcp-hangar-operator", "run"].iter().chain(arguments);
-        Cli::try_parse_from(all).map(|cli| match cli.command {
+        Cli::try_read(all).map(|cli| match cli.command {
             Command::Run(args) => *args,
             _ => unreachable!(),
         })
@@ -361,6 +454,31 @@ mod tests {
     fn durations_need_a_unit() {
         assert!(run(&["--drain-minimum", "15"]).is_err());
         assert_eq!(run(&["--drain-minimum", "0s"]).unwrap().drain_minimum, Duration::ZERO);
-        assert_eq!(run(&["--drain-minimum", "1m30s"]).unwrap().drain_minimum, Duration::from_secs(90));
+        assert_eq!(run(&["--drain-quiet", "1m30s"]).unwrap().drain_quiet, Duration::from_secs(90));
+    }
+
+    #[test]
+    fn a_minimum_above_the_maximum_is_refused() {
+        let error = run(&["--drain-minimum", "50s", "--drain-maximum", "10s"]).unwrap_err();
+        assert!(error.to_string().contains("--drain-maximum (10s)"), "{error}");
+        assert!(run(&["--drain-minimum", "10s", "--drain-maximum", "10s"]).is_ok());
+    }
+
+    #[test]
+    fn names_are_names_that_the_api_server_takes() {
+        let long = "a".repeat(64);
+        for bad in ["A_B", "", "-a", "a-", "a b", &long] {
+            for flag in [
+                "--namespace",
+                "--service-namespace",
+                "--service-name",
+                "--ca-secret",
+                "--configuration-name",
+            ] {
+                assert!(run(&[&format!("{flag}={bad}")]).is_err(), "{flag} {bad}");
+            }
+        }
+        assert!(run(&["--namespace=a.b"]).is_err());
+        assert!(run(&["--namespace=0-a", "--ca-secret=a.b-c.d"]).is_ok());
     }
 }

@@ -3,13 +3,15 @@
 //! In: the command line. Out: a [`Context`]. Finding the cluster happens here, and only here: in a pod it is the
 //! service account, elsewhere a kubeconfig that somebody named.
 
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
 
@@ -18,6 +20,7 @@ use crate::exit::RunError;
 use crate::manifests::{Endpoint, FIELD_MANAGER};
 use crate::metrics::Metrics;
 use crate::retry::Link;
+use crate::words;
 
 /// Events may hold 1 kB of text.
 const LONGEST_NOTE: usize = 1000;
@@ -51,8 +54,15 @@ impl Context {
         endpoint: Endpoint,
         metrics: Arc<Metrics>,
     ) -> Result<Self, RunError> {
-        let server = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))?;
+        if !token_fits(&config) {
+            return Err(RunError::Client("the token holds characters that no header may hold".into()));
+        }
+        let url = &config.cluster_url;
+        // Without a user and password, which a URL may hold.
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let (scheme, host) = (url.scheme_str().unwrap_or("https"), url.host().unwrap_or_default());
+        let server = format!("{scheme}://{host}{port}{}", url.path());
+        let client = Client::try_from(config).map_err(|error| RunError::Client(words::client(&error)))?;
         Ok(Self::with_client(args, client, server, endpoint, metrics))
     }
 
@@ -121,9 +131,17 @@ impl Context {
             tokio::time::timeout(Duration::from_secs(5), self.recorder.publish(&event, &self.regarding))
                 .await;
         if let Ok(Err(error)) = published {
-            tracing::debug!("failed to publish event {reason}: {}", crate::retry::text(&error));
+            tracing::debug!("failed to publish event {reason}: {}", words::client(&error));
         }
     }
+}
+
+/// Whether the token can be sent; the library panics on one that cannot.
+fn token_fits(config: &Config) -> bool {
+    let user = serde_json::to_value(&config.auth_info).unwrap_or_default();
+    user.get("token")
+        .and_then(|token| token.as_str())
+        .is_none_or(|token| HeaderValue::from_str(token).is_ok())
 }
 
 /// At most `length` bytes, whole characters.
@@ -134,32 +152,54 @@ fn cut(text: &str, length: usize) -> &str {
 
 /// Finds the cluster: the file or context that was named, `KUBECONFIG`, or the pod's service account.
 pub async fn find_cluster(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, RunError> {
-    let mut config = match (kubeconfig, std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty())) {
-        (Some(path), _) => load(path.display().to_string(), || Kubeconfig::read_from(path), context).await?,
-        (None, Some(value)) => load(value.to_string_lossy().into_owned(), Kubeconfig::read, context).await?,
-        (None, None) if context.is_some() => load("~/.kube/config".into(), Kubeconfig::read, context).await?,
-        (None, None) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
-            Config::incluster().map_err(|error| RunError::InCluster(Box::new(error)))?
+    let (path, kubeconfig) = match (kubeconfig, env("KUBECONFIG")) {
+        (Some(path), _) => (path.display().to_string(), read(path)?),
+        (None, Some(value)) => (value.to_string_lossy().into_owned(), read_all(&value)?),
+        (None, None) if context.is_some() => {
+            let path = "~/.kube/config".to_owned();
+            (path.clone(), Kubeconfig::read().map_err(|error| unusable(path, &error))?)
+        }
+        (None, None) if env("KUBERNETES_SERVICE_HOST").is_some() => {
+            let config =
+                Config::incluster().map_err(|error| RunError::InCluster(words::in_cluster(&error)))?;
+            return Ok(tuned(config));
         }
         (None, None) => return Err(RunError::NoCluster),
     };
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    config.map(tuned).map_err(|error| unusable(path, &error))
+}
+
+/// A variable that says something.
+fn env(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn tuned(mut config: Config) -> Config {
     config.connect_timeout = Some(Duration::from_secs(5));
     // We retry ourselves, and want to know of every failure.
     config.default_retry = false;
-    Ok(config)
+    config
 }
 
-async fn load(
-    path: String,
-    read: impl FnOnce() -> Result<Kubeconfig, kube::config::KubeconfigError>,
-    context: Option<&str>,
-) -> Result<Config, RunError> {
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let loaded = match read() {
-        Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
-        Err(error) => Err(error),
-    };
-    loaded.map_err(|source| RunError::Kubeconfig { path, source: Box::new(source) })
+fn read(path: &Path) -> Result<Kubeconfig, RunError> {
+    Kubeconfig::read_from(path).map_err(|error| unusable(path.display().to_string(), &error))
+}
+
+/// The files of `KUBECONFIG`, merged; the one that is wrong is named.
+fn read_all(value: &OsStr) -> Result<Kubeconfig, RunError> {
+    std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).try_fold(
+        Kubeconfig::default(),
+        |merged, path| {
+            let next = read(&path)?;
+            merged.merge(next).map_err(|error| unusable(path.display().to_string(), &error))
+        },
+    )
+}
+
+fn unusable(path: String, error: &KubeconfigError) -> RunError {
+    RunError::Kubeconfig { path, reason: words::kubeconfig(error) }
 }
 
 #[cfg(test)]

@@ -48,19 +48,19 @@ pub enum RunError {
     )]
     NoCluster,
     /// The kubeconfig cannot be used.
-    #[error("failed to use kubeconfig {path}")]
+    #[error("failed to use kubeconfig {path}: {reason}")]
     Kubeconfig {
         /// Where it was looked for.
         path: String,
-        /// What is wrong with it.
-        source: Box<kube::config::KubeconfigError>,
+        /// What is wrong with it, from [`crate::words`]: the library's error quotes the file.
+        reason: String,
     },
     /// The pod's service account cannot be used.
-    #[error("failed to use the pod's service account")]
-    InCluster(#[source] Box<kube::config::InClusterError>),
+    #[error("failed to use the pod's service account: {0}")]
+    InCluster(String),
     /// The client cannot be built from the kubeconfig.
-    #[error("failed to build the Kubernetes client")]
-    Client(#[source] Box<kube::Error>),
+    #[error("failed to build the Kubernetes client: {0}")]
+    Client(String),
     /// The API server refuses the credentials.
     #[error("failed to log in to the API server: it refuses the credentials (401 Unauthorized)")]
     Credentials,

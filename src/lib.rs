@@ -17,3 +17,4 @@ pub mod retry;
 pub mod run;
 pub mod trust;
 pub mod version;
+pub mod words;

@@ -1,5 +1,6 @@
 //! Sets up the log: text with colour on a terminal, JSON elsewhere, always on standard error.
 //!
+//! In: `--log-format` and `--log-level`. Out: the process-wide subscriber, and a panic hook that writes to the log too.
 //! Nothing logs a request at `info`, and nothing ever logs the value of a Secret.
 
 use std::io::IsTerminal;

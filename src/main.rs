@@ -1,8 +1,10 @@
 //! The program: reads the command line, does what it says, ends with a documented exit code.
+//!
+//! In: arguments and environment, read by [`cli`](mcp_hangar_operator::cli). Out: what a command prints, or the log of
+//! `run`, and a code from [`exit`](mcp_hangar_operator::exit). Everything else is in the library, where tests reach it.
 
 use std::process::ExitCode as Code;
 
-use clap::Parser;
 use mcp_hangar_operator::cli::{Cli, Command, RunArgs};
 use mcp_hangar_operator::exit::{ExitCode, RunError};
 use mcp_hangar_operator::output::OutputError;
@@ -12,7 +14,7 @@ fn main() -> Code {
     // The client of the API server takes the process-wide provider. It can be set once, and here nobody has.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut out = std::io::stdout();
-    let printed = match &Cli::parse().command {
+    let printed = match &Cli::read().command {
         Command::Run(args) => return operate(args).into(),
         Command::Crds(args) => output::crds(args, &mut out),
         Command::Explain(args) => output::explain(args, &mut out),

@@ -81,10 +81,17 @@ impl BaseUrl {
         }
         let host =
             uri.host().filter(|host| !host.is_empty()).ok_or("it has no host; write https://HOST:PORT")?;
+        let port = match authority.as_str().strip_prefix(host) {
+            None | Some("") => 443,
+            Some(rest) => rest
+                .strip_prefix(':')
+                .and_then(|digits| digits.parse().ok())
+                .ok_or("its port is no number from 0 to 65535; write https://HOST:PORT")?,
+        };
         Ok(Self {
             text: format!("https://{authority}"),
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: uri.port_u16().unwrap_or(443),
+            port,
         })
     }
 
@@ -279,6 +286,10 @@ mod tests {
             "",
             "https://",
             "https://a#b",
+            "https://a:99999",
+            "https://a:x",
+            "https://a:",
+            "https://[::1]:99999",
         ] {
             assert!(BaseUrl::parse(text).is_err(), "{text}");
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mcp_hangar_webhooks::observer::{Admission, Conversion, Observer};
 use mcp_hangar_webhooks::validation::code::CODES;
+use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -30,17 +31,20 @@ const ADMISSION_BUCKETS: [f64; 10] =
 const CONVERSION_BUCKETS: [f64; 10] =
     [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 2.0];
 
+/// A name with its labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    /// The whole name.
+    pub name: String,
+    /// In the order in which they are documented.
+    pub labels: Vec<String>,
+}
+
 /// The registry with its series.
 pub struct Metrics {
     registry: Registry,
-    admission_requests: Grid<5>,
-    admission_duration: Histogram,
-    admission_rejections: Grid<1>,
-    conversion_objects: Grid<4>,
-    conversion_duration: Histogram,
-    handshakes_failed: IntCounterVec,
-    panics: IntCounter,
-    refused: IntCounterVec,
+    series: Vec<Series>,
+    requests: Requests,
     certificate_expiry: IntGaugeVec,
     bundle_in_sync: IntGaugeVec,
     bundle_writes: IntCounterVec,
@@ -48,85 +52,77 @@ pub struct Metrics {
     api_server_up: IntGauge,
 }
 
-impl Metrics {
-    /// Registers every series that does not depend on a request.
-    pub fn new(build: &Build) -> Result<Self, Error> {
-        let registry = Registry::new();
-        let r = &registry;
-        let info =
-            gauges(r, "build_info", "Always 1; the labels say what runs.", &["version", "revision", "rust"])?;
-        info.with_label_values(&[build.version, build.revision, build.rust]).set(1);
-        r.register(Box::new(ProcessCollector::for_self()))?;
-        let codes = CODES.iter().map(|code| code.id).chain([UNKNOWN]).collect::<Vec<_>>();
+/// The series of the webhook server.
+struct Requests {
+    admission: Grid<5>,
+    admission_duration: Histogram,
+    rejections: Grid<1>,
+    conversion: Grid<4>,
+    conversion_duration: Histogram,
+    handshakes_failed: IntCounterVec,
+    panics: IntCounter,
+    refused: IntCounterVec,
+}
+
+impl Requests {
+    fn register(r: &mut Register) -> Result<Self, Error> {
+        let codes: Vec<_> = CODES.iter().map(|code| code.id).chain([UNKNOWN]).collect();
+        let took = "Time from the body read to the answer ready.";
+        let admission = r.counters(
+            "admission_requests_total",
+            "Answered admission reviews.",
+            &["webhook", "kind", "version", "operation", "allowed"],
+        )?;
+        let rejections =
+            r.counters("admission_rejections_total", "Errors in refused objects, by code.", &["code"])?;
+        let conversion = r.counters(
+            "conversion_objects_total",
+            "Objects in conversion reviews.",
+            &["kind", "from", "to", "result"],
+        )?;
+        let failed = "Failed TLS handshakes.";
+        let panics = "Handlers that panicked; the caller got a 500.";
+        let refused = "Connections and requests over a limit.";
         Ok(Self {
-            admission_requests: Grid::new(
-                counters(
-                    r,
-                    "admission_requests_total",
-                    "Answered admission reviews.",
-                    &["webhook", "kind", "version", "operation", "allowed"],
-                )?,
-                [&WEBHOOKS, &KINDS, &LABEL_VERSIONS, &OPERATIONS, &ALLOWED],
-            ),
-            admission_duration: histogram(
-                r,
-                "admission_duration_seconds",
-                "Time from the body read to the answer ready.",
-                &ADMISSION_BUCKETS,
-            )?,
-            admission_rejections: Grid::new(
-                counters(r, "admission_rejections_total", "Errors in refused objects, by code.", &["code"])?,
-                [&codes],
-            ),
-            conversion_objects: Grid::new(
-                counters(
-                    r,
-                    "conversion_objects_total",
-                    "Objects in conversion reviews.",
-                    &["kind", "from", "to", "result"],
-                )?,
-                [&KINDS, &LABEL_VERSIONS, &LABEL_VERSIONS, &RESULTS],
-            ),
-            conversion_duration: histogram(
-                r,
-                "conversion_duration_seconds",
-                "Time from the body read to the answer ready.",
-                &CONVERSION_BUCKETS,
-            )?,
-            handshakes_failed: counters(
-                r,
-                "webhook_handshakes_failed_total",
-                "Failed TLS handshakes.",
-                &["reason"],
-            )?,
-            panics: counter(r, "webhook_panics_total", "Handlers that panicked; the caller got a 500.")?,
-            refused: counters(
-                r,
-                "webhook_refused_total",
-                "Connections and requests over a limit.",
-                &["limit"],
-            )?,
-            certificate_expiry: gauges(
-                r,
-                "certificate_expiry_timestamp_seconds",
-                "Last second of a certificate in use.",
-                &["which"],
-            )?,
-            bundle_in_sync: gauges(
-                r,
-                "ca_bundle_in_sync",
-                "1 while the target carries our bundle and address.",
-                &["target"],
-            )?,
-            bundle_writes: counters(r, "ca_bundle_writes_total", "Repairs of a target.", &["target"])?,
-            selftest_passed: gauge(
-                r,
-                "selftest_passed",
-                "1 after the API server was seen to use the webhooks.",
-            )?,
-            api_server_up: gauge(r, "api_server_up", "1 while the API server answers.")?,
-            registry,
+            admission: Grid::new(admission, [&WEBHOOKS, &KINDS, &LABEL_VERSIONS, &OPERATIONS, &ALLOWED]),
+            admission_duration: r.histogram("admission_duration_seconds", took, &ADMISSION_BUCKETS)?,
+            rejections: Grid::new(rejections, [&codes]),
+            conversion: Grid::new(conversion, [&KINDS, &LABEL_VERSIONS, &LABEL_VERSIONS, &RESULTS]),
+            conversion_duration: r.histogram("conversion_duration_seconds", took, &CONVERSION_BUCKETS)?,
+            handshakes_failed: r.counters("webhook_handshakes_failed_total", failed, &["reason"])?,
+            panics: r.counter("webhook_panics_total", panics)?,
+            refused: r.counters("webhook_refused_total", refused, &["limit"])?,
         })
+    }
+}
+
+impl Metrics {
+    /// Registers every series, those of requests without any value yet.
+    pub fn new(build: &Build) -> Result<Self, Error> {
+        let mut r = Register::default();
+        let info =
+            r.gauges("build_info", "Always 1; the labels say what runs.", &["version", "revision", "rust"])?;
+        info.with_label_values(&[build.version, build.revision, build.rust]).set(1);
+        r.registry.register(Box::new(ProcessCollector::for_self()))?;
+        let requests = Requests::register(&mut r)?;
+        let expiry = "Last second of a certificate in use.";
+        let in_sync = "1 while the target carries our bundle and address.";
+        let selftest = "1 after the API server was seen to use the webhooks.";
+        Ok(Self {
+            requests,
+            certificate_expiry: r.gauges("certificate_expiry_timestamp_seconds", expiry, &["which"])?,
+            bundle_in_sync: r.gauges("ca_bundle_in_sync", in_sync, &["target"])?,
+            bundle_writes: r.counters("ca_bundle_writes_total", "Repairs of a target.", &["target"])?,
+            selftest_passed: r.gauge("selftest_passed", selftest)?,
+            api_server_up: r.gauge("api_server_up", "1 while the API server answers.")?,
+            series: r.series,
+            registry: r.registry,
+        })
+    }
+
+    /// Every series of our own, with or without values. Documents are held against it.
+    pub fn series(&self) -> &[Series] {
+        &self.series
     }
 
     /// The text of `/metrics`.
@@ -166,31 +162,33 @@ impl Metrics {
 impl Observer for Metrics {
     fn admission(&self, record: &Admission<'_>) {
         let Admission { webhook, kind, version, operation, allowed, codes, elapsed } = *record;
-        self.admission_requests
+        self.requests
+            .admission
             .add([webhook, kind, version, operation, if allowed { "true" } else { "false" }], 1);
-        self.admission_duration.observe(elapsed.as_secs_f64());
+        self.requests.admission_duration.observe(elapsed.as_secs_f64());
         for code in codes {
-            self.admission_rejections.add([code], 1);
+            self.requests.rejections.add([code], 1);
         }
     }
 
     fn conversion(&self, record: &Conversion<'_>) {
         let Conversion { kind, from, to, objects, succeeded, elapsed } = *record;
-        self.conversion_objects
+        self.requests
+            .conversion
             .add([kind, from, to, if succeeded { "success" } else { "failure" }], objects as u64);
-        self.conversion_duration.observe(elapsed.as_secs_f64());
+        self.requests.conversion_duration.observe(elapsed.as_secs_f64());
     }
 
     fn panicked(&self, _path: &str) {
-        self.panics.inc();
+        self.requests.panics.inc();
     }
 
     fn refused(&self, limit: &'static str) {
-        self.refused.with_label_values(&[limit]).inc();
+        self.requests.refused.with_label_values(&[limit]).inc();
     }
 
     fn handshake_failed(&self, reason: &'static str) {
-        self.handshakes_failed.with_label_values(&[reason]).inc();
+        self.requests.handshakes_failed.with_label_values(&[reason]).inc();
     }
 }
 
@@ -224,38 +222,50 @@ impl<const N: usize> Grid<N> {
     }
 }
 
-fn full(name: &str) -> String {
-    format!("mcp_operator_{name}")
+/// Makes series and remembers them.
+#[derive(Default)]
+struct Register {
+    registry: Registry,
+    series: Vec<Series>,
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, Error> {
-    let metric = IntCounter::new(full(name), help)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
+impl Register {
+    fn options(&mut self, name: &str, help: &str, labels: &[&str]) -> Opts {
+        let name = format!("mcp_operator_{name}");
+        let labels = labels.iter().map(|&label| label.to_owned()).collect();
+        self.series.push(Series { name: name.clone(), labels });
+        Opts::new(name, help)
+    }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
-    let metric = IntCounterVec::new(Opts::new(full(name), help), labels)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
+    fn add<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M, Error> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, Error> {
-    let metric = IntGauge::new(full(name), help)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
+    fn counter(&mut self, name: &str, help: &str) -> Result<IntCounter, Error> {
+        let options = self.options(name, help, &[]);
+        self.add(IntCounter::with_opts(options)?)
+    }
 
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
-    let metric = IntGaugeVec::new(Opts::new(full(name), help), labels)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
+    fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+        let options = self.options(name, help, labels);
+        self.add(IntCounterVec::new(options, labels)?)
+    }
 
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, Error> {
-    let metric = Histogram::with_opts(HistogramOpts::new(full(name), help).buckets(buckets.to_vec()))?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+    fn gauge(&mut self, name: &str, help: &str) -> Result<IntGauge, Error> {
+        let options = self.options(name, help, &[]);
+        self.add(IntGauge::with_opts(options)?)
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
+        let options = self.options(name, help, labels);
+        self.add(IntGaugeVec::new(options, labels)?)
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, Error> {
+        let options = HistogramOpts::from(self.options(name, help, &[])).buckets(buckets.to_vec());
+        self.add(Histogram::with_opts(options)?)
+    }
 }
 
 #[cfg(test)]

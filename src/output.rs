@@ -1,5 +1,7 @@
-//! What the commands print: CRDs as YAML, explanations, the version. Deterministic; the only place that writes to
-//! standard output.
+//! What the commands print: CRDs as YAML, explanations, the version.
+//!
+//! In: the arguments of a command, and where to write. Out: text, the same for the same arguments, or an [`OutputError`].
+//! The only place that writes to standard output.
 
 use std::io::Write;
 use std::path::Path;

@@ -4,6 +4,7 @@
 //! Whoever calls decides what to do next; [`backoff`] says how long to wait before.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use backon::BackoffBuilder;
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
+use crate::words;
 
 /// No answer after this long is an outage; watches have limits of their own.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -125,7 +127,7 @@ fn has_cause(status: &kube::core::Status, reason: &str) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The client's or the server's error.
-    #[error("failed to {verb} {object}: {}", text(.source))]
+    #[error("failed to {verb} {object}: {}", words::client(.source))]
     Call {
         /// What was tried.
         verb: &'static str,
@@ -178,18 +180,6 @@ impl ClusterError {
     }
 }
 
-/// The innermost words of an error: the server's message, or the system's.
-pub fn text(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return status.message.clone();
-    }
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
-}
-
 /// The connection to the API server as all tasks together see it.
 pub struct Link {
     server: String,
@@ -197,6 +187,8 @@ pub struct Link {
     outage: Mutex<Outage>,
     seldom: Seldom,
     refusal: Mutex<Option<Refusal>>,
+    /// Whether there is a certificate, without which no webhook answers.
+    serving: AtomicBool,
     /// Told when a permission or the credentials were refused.
     pub refused: Notify,
 }
@@ -219,8 +211,14 @@ impl Link {
             outage: Mutex::default(),
             seldom: Seldom::default(),
             refusal: Mutex::default(),
+            serving: AtomicBool::new(false),
             refused: Notify::new(),
         }
+    }
+
+    /// There is a certificate: the webhooks answer, whatever becomes of the API server.
+    pub fn serves(&self) {
+        self.serving.store(true, Ordering::Relaxed);
     }
 
     /// Makes a call, limits its time, and takes note of how it went.
@@ -297,9 +295,14 @@ impl Link {
         self.metrics.api_server(false);
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(since) = outage.failed(Instant::now()) {
+            let webhooks = if self.serving.load(Ordering::Relaxed) {
+                "webhooks go on serving"
+            } else {
+                "until then there is no certificate and webhooks do not answer"
+            };
             tracing::warn!(
                 server = self.server,
-                "waiting for the API server, for {} s now ({error}); trying again every {} s at the latest; webhooks go on serving",
+                "waiting for the API server, for {} s now ({error}); trying again every {} s at the latest; {webhooks}",
                 since.as_secs(),
                 LONGEST_WAIT.as_secs(),
             );

@@ -5,17 +5,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use mcp_hangar_webhooks::observer::Observer;
 use mcp_hangar_webhooks::policy::Policy;
 use mcp_hangar_webhooks::service::{self, Limits, Rules, Webhooks};
 use mcp_hangar_webhooks::tls::{self, Drain, LeafResolver};
+use mcp_hangar_webhooks::validation::schema;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{RunArgs, TlsMode};
@@ -27,6 +28,9 @@ use crate::metrics::Metrics;
 use crate::permissions;
 use crate::trust::{self, Bundle, files, inject, selftest, store};
 use crate::version::Build;
+
+/// A signal that comes this soon after the first is the same one.
+const REPEAT: Duration = Duration::from_millis(500);
 
 /// Everything that is bound, before anything is answered.
 struct Listeners {
@@ -50,6 +54,20 @@ impl Listeners {
         };
         Ok(Self { webhooks, webhook_addr, metrics, health })
     }
+
+    /// The first line of the log; with port 0 the only place that says where.
+    fn announce(&self) {
+        let place = |listener: &Option<TcpListener>| {
+            listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(tracing::field::display)
+        };
+        tracing::info!(
+            version = Build::current().version,
+            webhooks = %self.webhook_addr,
+            metrics = place(&self.metrics),
+            health = place(&self.health),
+            "listening"
+        );
+    }
 }
 
 fn address(listener: &TcpListener, wished: SocketAddr) -> SocketAddr {
@@ -72,27 +90,23 @@ pub async fn run(args: &RunArgs) -> Result<(), RunError> {
     let source = Source::prepare(args, &resolver, &metrics)?;
     let ctx = Arc::new(Context::new(args, config, endpoint, Arc::clone(&metrics))?);
     let health = Arc::new(Health::new(Arc::clone(&resolver)));
+    let router = webhook_router(args, metrics.clone());
+    let tls = tls::server_config(Arc::<LeafResolver>::clone(&resolver))
+        .map_err(|error| RunError::Tls(error.to_string()))?;
+    // Who is told that we listen may call at once.
+    schema::warm_up();
 
-    tracing::info!(
-        version = Build::current().version,
-        webhooks = %listeners.webhook_addr,
-        metrics = listeners.metrics.as_ref().and_then(|listener| listener.local_addr().ok()).map(tracing::field::display),
-        health = listeners.health.as_ref().and_then(|listener| listener.local_addr().ok()).map(tracing::field::display),
-        "listening"
-    );
+    listeners.announce();
+    let Listeners { webhooks, webhook_addr, metrics: metrics_listener, health: health_listener } = listeners;
     let mut tasks = JoinSet::new();
-    if let Some(listener) = listeners.health {
+    if let Some(listener) = health_listener {
         serve_plain(&mut tasks, "health", listener, health_router(Arc::clone(&health)));
     }
-    if let Some(listener) = listeners.metrics {
-        serve_plain(
-            &mut tasks,
-            "metrics",
-            listener,
-            metrics_router(Arc::clone(&metrics), Arc::clone(&resolver)),
-        );
+    if let Some(listener) = metrics_listener {
+        let router = metrics_router(Arc::clone(&metrics), Arc::clone(&resolver));
+        serve_plain(&mut tasks, "metrics", listener, router);
     }
-    start_trust(&mut tasks, &ctx, source, Arc::clone(&resolver), listeners.webhook_addr);
+    start_trust(&mut tasks, &ctx, source, resolver, webhook_addr);
     let drain = Drain {
         signal: CancellationToken::new(),
         now: CancellationToken::new(),
@@ -100,12 +114,19 @@ pub async fn run(args: &RunArgs) -> Result<(), RunError> {
         quiet: args.drain_quiet,
         cap: args.drain_maximum,
     };
-    let router = webhook_router(args, metrics.clone());
-    let tls = tls::server_config(resolver).map_err(|error| RunError::Tls(error.to_string()))?;
-    let mut webhooks =
-        tokio::spawn(tls::serve(listeners.webhooks, tls, router, Limits::default(), metrics, drain.clone()));
+    let webhooks = tokio::spawn(tls::serve(webhooks, tls, router, Limits::default(), metrics, drain.clone()));
     health.listening();
+    until_drained(&mut signals, &mut tasks, webhooks, &health, &drain).await
+}
 
+/// Waits for a signal and lets the webhooks end; whatever else ends before is an error.
+async fn until_drained(
+    signals: &mut Signals,
+    tasks: &mut JoinSet<RunError>,
+    mut webhooks: JoinHandle<()>,
+    health: &Health,
+    drain: &Drain,
+) -> Result<(), RunError> {
     tokio::select! {
         name = signals.next() => tracing::info!(signal = name, "shutting down"),
         Some(ended) = tasks.join_next() => {
@@ -124,7 +145,7 @@ pub async fn run(args: &RunArgs) -> Result<(), RunError> {
             tracing::info!("drained");
             Ok(())
         }
-        _ = signals.next() => {
+        () = signals.again(Instant::now()) => {
             drain.now.cancel();
             Err(RunError::Interrupted)
         }
@@ -186,6 +207,7 @@ fn start_trust(
             tasks.spawn(async move { stops("the CA", store::keep(&shared, &resolver, &bundle)).await })
         }
         Source::Files { dir, set, bundle: first } => tasks.spawn(async move {
+            shared.link.serves();
             bundle.send_replace(Some(first));
             stops("the certificate files", files::keep(&shared, &dir, set, &resolver, &bundle)).await
         }),
@@ -235,6 +257,16 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// A signal that is a decision of its own. Some tools send the first one twice, to the process and to its group.
+    async fn again(&mut self, first: Instant) {
+        loop {
+            self.next().await;
+            if first.elapsed() >= REPEAT {
+                return;
+            }
         }
     }
 }

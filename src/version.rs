@@ -1,6 +1,7 @@
 //! What was built: version, revision, compiler, and the API versions that it serves.
 //!
-//! The revision is known when `MCP_HANGAR_GIT_SHA` was set at build time (the Dockerfile does it).
+//! In: what `build.rs` found out: the revision is `MCP_HANGAR_GIT_SHA` where that was set (`scripts/image.sh` does), else
+//! the commit of the checkout, else `unknown`. Out: texts for `version`, and the labels of a metric.
 
 use crate::manifests::{GROUP, VERSIONS};
 
@@ -20,10 +21,7 @@ impl Build {
     pub const fn current() -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            revision: match option_env!("MCP_HANGAR_GIT_SHA") {
-                Some(revision) => revision,
-                None => "unknown",
-            },
+            revision: env!("MCP_HANGAR_REVISION"),
             rust: env!("MCP_HANGAR_RUSTC"),
         }
     }

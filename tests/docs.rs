@@ -1,5 +1,5 @@
 //! The documents name what is there: paths in ARCHITECTURE.md, docs/adding.md and the decisions, make targets and links in README.md and CONTRIBUTING.md,
-//! codes in docs/compat.md.
+//! codes in docs/compat.md, and in README.md every metric.
 
 // clippy.toml allows these in test functions only, not in their helpers.
 #![allow(clippy::panic)]
@@ -89,5 +89,35 @@ fn codes_in_the_documents_are_explained() {
                 assert!(rules.contains(&format!("## {code}")), "{document}: {code}");
             }
         }
+    }
+}
+
+#[test]
+fn the_table_of_metrics_is_what_is_registered() {
+    let metrics = mcp_hangar_operator::metrics::Metrics::new(&mcp_hangar_operator::version::Build::current());
+    let mut registered: Vec<(String, Vec<String>)> =
+        metrics.unwrap().series().iter().map(|series| (series.name.clone(), series.labels.clone())).collect();
+    let readme = read("README.md");
+    let section = readme.split("\n## Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `mcp_operator_"));
+    let mut documented = Vec::new();
+    for row in rows {
+        let mut cells = row.split('|').skip(1);
+        let name = quoted(cells.next().unwrap()).next().unwrap().to_owned();
+        let labels = quoted(cells.next().unwrap()).map(str::to_owned).collect();
+        let meaning = cells.next().unwrap().trim();
+        assert!(!meaning.is_empty(), "{name}");
+        if meaning.starts_with("next") {
+            assert!(registered.iter().all(|(known, _)| *known != name), "{name} is there already");
+        } else {
+            documented.push((name, labels));
+        }
+    }
+    registered.sort();
+    documented.sort();
+    assert_eq!(documented, registered);
+    // Nor is any other name in the text.
+    for name in quoted(section).filter_map(|text| text.split(' ').next()) {
+        assert!(!name.starts_with("mcp_operator_") || section.contains(&format!("| `{name}` |")), "{name}");
     }
 }

@@ -28,8 +28,12 @@ mod drain;
 mod edges;
 #[path = "e2e/errors.rs"]
 mod errors;
+#[path = "e2e/events.rs"]
+mod events;
 #[path = "e2e/examples.rs"]
 mod examples;
+#[path = "e2e/files.rs"]
+mod files;
 #[path = "e2e/generate.rs"]
 mod generate;
 #[path = "e2e/hostile.rs"]

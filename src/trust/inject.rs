@@ -2,7 +2,8 @@
 //!
 //! Woken by every change of one of the five objects and of the bundle, and by a slow clock. [`decide`] (pure) compares
 //! an object with what it should say and gives the smallest patch; nothing is written when nothing differs, since a
-//! write to a CRD has every stored object converted again. With `--webhook-url` missing objects are applied.
+//! write to a CRD has every stored object converted again. With `--webhook-url` missing objects are applied, and the
+//! entries of the configurations are kept right whole.
 
 pub mod decide;
 pub mod read;
@@ -26,7 +27,7 @@ use super::{Bundle, pokes, store};
 use crate::context::Context;
 use crate::manifests::{self, FIELD_MANAGER, RESOURCES, crd_name};
 use crate::retry::{Attempts, ClusterError, Trouble};
-use decide::{Decision, Wanted};
+use decide::{Decision, SELECTORS, Wanted};
 use read::Found;
 
 /// Between two looks when nothing has been heard.
@@ -73,6 +74,11 @@ impl Target {
         }
     }
 
+    /// Whether more than `clientConfig` is ours.
+    fn is_whole(self, ctx: &Context) -> bool {
+        ctx.applies() && !matches!(self, Self::Crd(_))
+    }
+
     fn resource(self) -> ApiResource {
         match self {
             Self::Crd(_) => ApiResource::erase::<CustomResourceDefinition>(&()),
@@ -81,22 +87,20 @@ impl Target {
         }
     }
 
-    fn wanted(self, ctx: &Context, bundle: &Bundle) -> Wanted {
-        match self {
-            Self::Crd(_) => Wanted::conversion(&ctx.endpoint, bundle),
-            Self::Mutating => {
-                Wanted::admission(&ctx.endpoint, bundle, manifests::DEFAULT_ENTRY, manifests::DEFAULT_PATH)
-            }
-            Self::Validating => {
-                Wanted::admission(&ctx.endpoint, bundle, manifests::VALIDATE_ENTRY, manifests::VALIDATE_PATH)
-            }
-        }
+    fn wanted(self, ctx: &Context, bundle: &Bundle) -> Result<Wanted, InjectError> {
+        let (entry, path) = match self {
+            Self::Crd(_) => return Ok(Wanted::conversion(&ctx.endpoint, bundle)),
+            Self::Mutating => (manifests::DEFAULT_ENTRY, manifests::DEFAULT_PATH),
+            Self::Validating => (manifests::VALIDATE_ENTRY, manifests::VALIDATE_PATH),
+        };
+        let wanted = Wanted::admission(&ctx.endpoint, bundle, entry, path);
+        Ok(if self.is_whole(ctx) { wanted.with_rest(&self.manifest(ctx, bundle)?) } else { wanted })
     }
 
     /// The whole object, as it is applied beside a cluster.
-    fn manifest(self, ctx: &Context, bundle: &Bundle) -> serde_json::Result<Value> {
+    fn manifest(self, ctx: &Context, bundle: &Bundle) -> Result<Value, InjectError> {
         let pem = Some(bundle.pem().as_bytes());
-        match self {
+        let manifest = match self {
             Self::Crd(_) => {
                 let name = self.name(ctx);
                 let crd = manifests::crds(&ctx.endpoint, pem)
@@ -110,7 +114,13 @@ impl Target {
             Self::Validating => {
                 serde_json::to_value(manifests::validating(&ctx.configuration_name, &ctx.endpoint, pem))
             }
+        };
+        let mut manifest =
+            manifest.map_err(|source| InjectError::Manifest { target: self.label(), source })?;
+        if let Some(entry) = manifest.pointer_mut("/webhooks/0").and_then(Value::as_object_mut) {
+            entry.retain(|key, _| !SELECTORS.contains(&key.as_str()));
         }
+        Ok(manifest)
     }
 }
 
@@ -282,7 +292,7 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
     let found = ctx.link.call("get", &object, read::read(&ctx.client, &resource, &name)).await?;
     let apply = ctx.applies() && (found.is_none() || !track.applied);
     let decision = match &found {
-        Some(found) => decide::decide(&value(target, found)?, &target.wanted(ctx, bundle)),
+        Some(found) => decide::decide(&value(target, found)?, &target.wanted(ctx, bundle)?),
         None => Decision::Lacking("it does not exist".into()),
     };
     let patch = match decision {
@@ -316,7 +326,10 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
     if let Some(patch) = patch {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         ctx.link.call("patch", &object, api.patch_metadata(&name, &params, &patch)).await?;
-        tracing::info!("{object}: wrote CA bundle and address");
+        tracing::info!(
+            "{object}: {}",
+            if target.is_whole(ctx) { "put right" } else { "wrote CA bundle and address" }
+        );
     }
     if apply {
         // Beside a cluster nobody else makes it, and the self-test needs it too.
@@ -336,9 +349,7 @@ async fn apply_whole(
     bundle: &Bundle,
     object: &str,
 ) -> Result<(), InjectError> {
-    let manifest = target
-        .manifest(ctx, bundle)
-        .map_err(|source| InjectError::Manifest { target: target.label(), source })?;
+    let manifest = target.manifest(ctx, bundle)?;
     let name = target.name(ctx);
     let params = PatchParams::apply(FIELD_MANAGER).force();
     ctx.link.call("apply", object, api.patch_metadata(&name, &params, &Patch::Apply(&manifest))).await?;

@@ -1,6 +1,7 @@
 //! Keeps repairs from becoming a fight: a writer that disagrees with us would otherwise be answered for ever.
 //!
-//! Pure: time comes in, permission to write goes out.
+//! In: the time of a repair that is wanted. Out: whether it may be made: twenty at once, then one every five seconds.
+//! Pure; what is repaired, and that somebody else keeps changing it, is said by [`super::inject`].
 
 use std::time::{Duration, Instant};
 

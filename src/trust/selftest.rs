@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::context::Context;
 use crate::manifests::{Endpoint, FIELD_MANAGER, GROUP, VERSIONS};
 use crate::retry::{Attempts, ClusterError, Trouble};
+use crate::words;
 
 /// The API server's caches and the Service's endpoints get this long.
 const CATCH_UP: Duration = Duration::from_secs(30);
@@ -168,7 +169,7 @@ fn judge_bad<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
         Ok(_) => Err("it was accepted".into()),
         Err(ClusterError::Call { source, .. }) => match &**source {
             kube::Error::Api(status) if status.message.contains("[HGR") => Ok(()),
-            error => Err(crate::retry::text(error)),
+            error => Err(words::client(error)),
         },
         Err(error) => Err(error.to_string()),
     }
@@ -177,7 +178,7 @@ fn judge_bad<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
 fn judge_good<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
     match result {
         Ok(_) => Ok(()),
-        Err(ClusterError::Call { source, .. }) => Err(crate::retry::text(source)),
+        Err(ClusterError::Call { source, .. }) => Err(words::client(source)),
         Err(error) => Err(error.to_string()),
     }
 }

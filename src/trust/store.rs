@@ -17,6 +17,7 @@ use kube::Api;
 use kube::api::PostParams;
 use kube::core::ApiResource;
 use kube::runtime::events::EventType;
+use mcp_hangar_webhooks::tls::authority::BACKDATE;
 use mcp_hangar_webhooks::tls::{Authority, LeafResolver, TlsError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 use super::{Bundle, pokes};
 use crate::context::Context;
 use crate::manifests::{FIELD_MANAGER, labels};
-use crate::retry::{Attempts, ClusterError, Trouble};
+use crate::retry::{Attempts, ClusterError, LONGEST_WAIT, Trouble};
 
 /// Key of the CA certificate.
 pub const CERTIFICATE_KEY: &str = "ca.crt";
@@ -111,12 +112,15 @@ fn usable(authority: &Authority, now: SystemTime) -> bool {
     authority.not_before() <= now && now <= authority.not_after()
 }
 
-fn secret(base: Secret, ctx: &Context, authority: &Authority, now: SystemTime) -> Secret {
+fn secret(base: Secret, namespace: &str, name: &str, authority: &Authority) -> Secret {
     let Secret { mut metadata, data, immutable, string_data: _, type_ } = base;
-    metadata.name = Some(ctx.ca_secret.clone());
-    metadata.namespace = Some(ctx.namespace.clone());
+    metadata.name = Some(name.to_owned());
+    metadata.namespace = Some(namespace.to_owned());
     metadata.labels.get_or_insert_default().extend(labels());
-    let notes = [(NOT_AFTER_ANNOTATION, rfc3339(authority.not_after())), (CREATED_ANNOTATION, rfc3339(now))];
+    // From the certificate, so that a Secret that is restored says what the lost one said.
+    let created = authority.not_before() + BACKDATE;
+    let notes =
+        [(NOT_AFTER_ANNOTATION, rfc3339(authority.not_after())), (CREATED_ANNOTATION, rfc3339(created))];
     metadata.annotations.get_or_insert_default().extend(notes.map(|(key, value)| (key.to_owned(), value)));
     let mut data: BTreeMap<String, ByteString> = data.unwrap_or_default();
     data.insert(CERTIFICATE_KEY.into(), ByteString(authority.certificate_pem().into_bytes()));
@@ -141,6 +145,17 @@ pub enum StoreError {
     /// The API server.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// In a cluster the namespace is somebody else's to make.
+    #[error(
+        "failed to create secret {namespace}/{name}: namespace {namespace} does not exist; make it (kubectl create namespace {namespace}) \
+         or name another (--namespace); trying again every {} s at the latest", LONGEST_WAIT.as_secs()
+    )]
+    NoNamespace {
+        /// The namespace.
+        namespace: String,
+        /// The Secret.
+        name: String,
+    },
     /// A certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -154,6 +169,7 @@ impl StoreError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Cluster(error) => error.kind(),
+            Self::NoNamespace { .. } => "no_namespace",
             Self::Tls(error) => error.kind(),
             Self::Bundle(error) => error.kind(),
         }
@@ -261,7 +277,7 @@ impl Store<'_> {
         how: &'static str,
         now: SystemTime,
     ) -> Result<Next, StoreError> {
-        let wanted = secret(Secret::default(), self.ctx, &authority, now);
+        let wanted = secret(Secret::default(), &self.ctx.namespace, &self.ctx.ca_secret, &authority);
         let params = params();
         match self.ctx.link.call("create", self.object(), self.api.create(&params, &wanted)).await {
             Ok(_) => {
@@ -274,6 +290,10 @@ impl Store<'_> {
                 create_namespace(self.ctx).await?;
                 Ok(Next::Again)
             }
+            Err(error) if error.trouble() == Trouble::NotFound => Err(StoreError::NoNamespace {
+                namespace: self.ctx.namespace.clone(),
+                name: self.ctx.ca_secret.clone(),
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -285,7 +305,7 @@ impl Store<'_> {
         how: &'static str,
         now: SystemTime,
     ) -> Result<Next, StoreError> {
-        let wanted = secret(found.unwrap_or_default(), self.ctx, &authority, now);
+        let wanted = secret(found.unwrap_or_default(), &self.ctx.namespace, &self.ctx.ca_secret, &authority);
         let params = params();
         let replaced = self.api.replace(&self.ctx.ca_secret, &params, &wanted);
         match self.ctx.link.call("update", self.object(), replaced).await {
@@ -320,6 +340,7 @@ impl Store<'_> {
         if self.held.as_ref().is_none_or(|held| !same(held, &authority)) {
             self.resolver.set_authority(Arc::clone(&authority))?;
         }
+        self.ctx.link.serves();
         self.ctx.metrics.certificate_expires("ca", authority.not_after());
         tracing::info!(
             secret = self.object(),

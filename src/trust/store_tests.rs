@@ -1,4 +1,6 @@
-//! What is decided about each state of the Secret.
+//! What is decided about each state of the Secret, and what is written into it.
+//!
+//! Authorities are real ones, made for each test; the Secret is built here and never sent anywhere.
 
 use super::*;
 
@@ -80,4 +82,24 @@ fn an_expired_ca_in_memory_is_not_usable() {
     let ca = authority();
     assert!(usable(&ca, SystemTime::now()));
     assert!(!usable(&ca, ca.not_after() + Duration::from_secs(1)));
+}
+
+#[test]
+fn a_restored_secret_says_when_its_ca_was_made_not_when_it_was_restored() {
+    let made = SystemTime::now() - Duration::from_hours(100 * 24);
+    let ca = Authority::generate("old", made).unwrap();
+    for base in [Secret::default(), stored("spoilt", "spoilt")] {
+        let written = secret(base, "ns", "ca", &ca);
+        let annotations = written.metadata.annotations.unwrap();
+        assert_eq!(annotations[CREATED_ANNOTATION], rfc3339(made));
+        assert_eq!(annotations[NOT_AFTER_ANNOTATION], rfc3339(ca.not_after()));
+    }
+}
+
+#[test]
+fn a_missing_namespace_is_an_error_that_says_what_to_do() {
+    let error = StoreError::NoNamespace { namespace: "tools".into(), name: "ca".into() }.to_string();
+    for words in ["secret tools/ca", "kubectl create namespace tools", "--namespace", "trying again"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
 }

@@ -149,10 +149,23 @@ fn an_operator_that_starts_before_the_api_server_waits_for_it() {
     let said = eventually("the operator says what it waits for", BACK, || {
         site.operator.lines().into_iter().find(|line| line["level"] == "WARN" || line["level"] == "ERROR")
     });
-    assert!(said["message"].as_str().unwrap().contains("API server"), "{said}");
+    let said = said["message"].as_str().unwrap();
+    assert!(said.contains("API server") && said.contains("there is no certificate"), "{said}");
     site.start_api_server();
     site.serves();
     assert!(site.operator.is_running());
+}
+
+#[test]
+fn in_a_cluster_a_missing_namespace_is_said_with_what_to_do() {
+    let site = crate::cluster::shared();
+    let flags = [crate::operator::LOOPBACK.as_slice(), &["--namespace", "not-there"]].concat();
+    let operator = crate::operator::Operator::start(&site.folder, "namespace", &flags);
+    let said = operator.said("namespace not-there does not exist");
+    let text = said["message"].as_str().unwrap();
+    for words in ["kubectl create namespace not-there", "--namespace", "trying again"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
 }
 
 #[test]

@@ -116,6 +116,45 @@ fn a_configuration_that_is_replaced_or_deleted_whole_is_put_right() {
     stays_quiet(&site);
 }
 
+#[test]
+fn what_weakens_a_configuration_is_put_right_and_its_selectors_are_left_to_whoever_set_them() {
+    let site = borrow_one();
+    let team = json!({"matchLabels": {"team": "x"}});
+    for (path, _) in &TARGETS[3..] {
+        let entry = || {
+            let mut entry = site.api.get(path).ok()["webhooks"][0].clone();
+            entry.as_object_mut().unwrap().remove("objectSelector").unwrap();
+            entry
+        };
+        let good = entry();
+        for (key, weak) in [
+            ("failurePolicy", json!("Ignore")),
+            ("matchPolicy", json!("Exact")),
+            ("timeoutSeconds", json!(1)),
+            ("matchConditions", json!([{"name": "never", "expression": "false"}])),
+            (
+                "rules",
+                json!([{"apiGroups": ["x"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["y"]}]),
+            ),
+        ] {
+            let patch = json!([
+                {"op": "replace", "path": format!("/webhooks/0/{key}"), "value": weak},
+                {"op": "replace", "path": "/webhooks/0/objectSelector", "value": team},
+            ]);
+            site.api.json_patch(path, &patch).ok();
+            eventually(&format!("{key} of {path} is put right"), HEALS, || (entry() == good).then_some(()));
+        }
+        assert_eq!(site.api.get(path).ok()["webhooks"][0]["objectSelector"], team);
+    }
+    stays_quiet(&site);
+    for (path, _) in &TARGETS[3..] {
+        let everything = json!([{"op": "replace", "path": "/webhooks/0/objectSelector", "value": {}}]);
+        site.api.json_patch(path, &everything).ok();
+    }
+    eventually("calls work again", HEALS * 5, || site.answers().then_some(()));
+    stays_quiet(&site);
+}
+
 /// Does something to the Secret while calls go on; the same CA must be back in time, and no call may fail.
 fn survives(site: &Site, what: &str, spoil: impl Fn()) {
     let good = authority(&site.api);

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::defaulting;
 use crate::field::Path;
-use crate::json::{Json, Object, write_string};
+use crate::json::{self, Json, Object, write_string};
 use crate::kind::{Kind, Version};
 use crate::observer::{self, Observer};
 use crate::policy::Policy;
@@ -47,7 +47,7 @@ impl Webhook {
 /// Answers one admission review. Never panics, whatever the bytes.
 pub fn review(webhook: Webhook, body: &[u8], policy: &Policy, observer: &dyn Observer) -> Reply {
     let started = Instant::now();
-    let review: Review<'_> = match serde_json::from_slice(body) {
+    let review: Review<'_> = match json::read(body) {
         Ok(review) => review,
         Err(error) => return answer::undecodable(body, &error),
     };

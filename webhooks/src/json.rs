@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 mod parse;
 
 use parse::Shallow;
-pub use parse::Text;
+pub use parse::{Plan, Planned, Text};
 
 /// A JSON value that borrows from its source.
 #[derive(Debug, Clone)]
@@ -346,6 +346,15 @@ impl<'a> IntoIterator for Object<'a> {
 impl<'a> FromIterator<(Cow<'a, str>, Json<'a>)> for Object<'a> {
     fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Json<'a>)>>(members: I) -> Self {
         Self(members.into_iter().collect())
+    }
+}
+
+/// Reads JSON from bytes. Whether they are UTF-8 is asked once for all of them, which is faster than for each string.
+pub fn read<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text),
+        // For its words about what is wrong, and where.
+        Err(_) => serde_json::from_slice(bytes),
     }
 }
 

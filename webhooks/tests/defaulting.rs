@@ -19,6 +19,7 @@ mod sensible;
 
 use mcp_hangar_webhooks::admission::Webhook;
 use mcp_hangar_webhooks::defaulting;
+use mcp_hangar_webhooks::defaulting::Default;
 use mcp_hangar_webhooks::json::Json;
 use mcp_hangar_webhooks::kind::{Kind, Version};
 use mcp_hangar_webhooks::policy::Policy;
@@ -190,6 +191,41 @@ fn an_old_object_of_another_time_can_be_updated() {
             assert!(answer.allowed, "{spec}: {}", answer.message);
             let judged = admit(Webhook::Validate, &patched(&new, &answer), Some(&old), &Policy::default());
             assert!(judged.allowed, "{spec}: {}", judged.message);
+        }
+    }
+}
+
+#[test]
+fn every_stored_default_is_in_the_description_of_its_field() {
+    for crd in mcp_hangar_api::crd::crds() {
+        let kind = Kind::parse(&crd.spec.names.kind).unwrap();
+        for version in &crd.spec.versions {
+            let schema = serde_json::to_value(version.schema.as_ref().unwrap()).unwrap();
+            let spec = &schema["openAPIV3Schema"]["properties"]["spec"];
+            described(spec, mcp_hangar_webhooks::defaulting::table(kind), version.name == "v1alpha1", "spec");
+        }
+    }
+}
+
+fn described(schema: &Value, defaults: &[Default], hoists: bool, path: &str) {
+    for default in defaults {
+        let name = default.name();
+        let path = format!("{path}.{name}");
+        let field = &schema["properties"][name];
+        match default {
+            Default::Leaf(_, text) => {
+                let says = field["description"].as_str().unwrap_or_default().to_lowercase();
+                let value = text.trim_matches('"').to_lowercase();
+                let listed = text.starts_with('[');
+                assert!(says.contains("default") && (listed || says.contains(&value)), "{path}: {says}");
+            }
+            Default::Computed(..) => {
+                assert!(field["description"].as_str().unwrap().to_lowercase().contains("default"), "{path}");
+            }
+            Default::Block(_, members) | Default::IfWritten(_, members) => {
+                let hoisted = hoists && field.is_null();
+                described(if hoisted { schema } else { field }, members, hoists, &path);
+            }
         }
     }
 }

@@ -120,6 +120,7 @@ pub struct ServiceDiscovery {
 
     /// Protocol of the endpoint, http or https. Default http.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Protocol")]
     pub protocol: Option<Protocol>,
 }
 

@@ -98,6 +98,7 @@ pub struct SessionAffinity {
 
     /// How a client is known: ClientIP (by its address) or Header (by a header of the request). Default ClientIP.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AffinityType")]
     pub type_: Option<AffinityType>,
 
     /// Name of the header that tells clients apart. Required for the type Header, at most 256 characters.
@@ -209,6 +210,7 @@ pub struct GroupMember {
 
     /// State of the provider: Cold, Initializing, Ready, Degraded or Dead.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::field")]
+    #[schemars(with = "ProviderState")]
     pub state: Option<ProviderState>,
 
     /// Weight for the strategy Weighted, from the provider's annotation mcp-hangar.io/weight, 1 to 100.

@@ -127,6 +127,7 @@ pub struct ClaimVolume {
 pub struct EmptyDirVolume {
     /// Where the files live: Memory, or "" for the node's disk. Absent: the node's disk.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Medium")]
     pub medium: Option<Medium>,
 
     /// Size at which the pod is evicted, a Kubernetes quantity such as 512Mi. Absent: no limit.
@@ -207,6 +208,7 @@ pub struct Capabilities {
 pub struct SeccompProfile {
     /// Which filter: RuntimeDefault (the container runtime's), Unconfined (none) or Localhost (one on the node).
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "SeccompType")]
     pub type_: Option<SeccompType>,
 }
 

@@ -183,10 +183,12 @@ pub struct Metrics {
 pub struct MCPProviderStatus {
     /// State of the provider: Cold, Initializing, Ready, Degraded or Dead.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::field")]
+    #[schemars(with = "ProviderState")]
     pub state: Option<ProviderState>,
 
     /// State in the words of pods: Pending, Running, Succeeded, Failed or Unknown.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::field")]
+    #[schemars(with = "ProviderPhase")]
     pub phase: Option<ProviderPhase>,
 
     /// Pods that exist now. Read by the scale subresource.

@@ -38,6 +38,7 @@ pub struct MCPDiscoverySourceSpec {
     /// Additive adds and updates providers; Authoritative also deletes those no longer found, but never after a scan
     /// with errors. Default Additive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DiscoveryMode")]
     pub mode: Option<DiscoveryMode>,
 
     /// Longest time between two scans, a Go duration of at least 1s; changes are seen sooner. Default 1m.

@@ -36,6 +36,7 @@ pub struct MCPProviderGroupSpec {
 
     /// How calls are spread: RoundRobin, LeastConnections, Random, Weighted or Failover. Default RoundRobin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Strategy")]
     pub strategy: Option<Strategy>,
 
     /// What happens to a call that fails at one member. Default: two more tries, 1s apart, after a timeout or a

@@ -1,7 +1,8 @@
 //! Which patch makes an object say what it should. Pure: JSON in, the smallest patch out.
 //!
 //! Only `clientConfig` is ours (and, in a CRD, that conversion goes to a webhook at all), and of it only what is wrong
-//! is written, so that whoever rendered the rest stays its owner.
+//! is written, so that whoever rendered the rest stays its owner. Of a webhook configuration that the operator applied
+//! itself, the rest of the entry is ours too, without the selectors ([`SELECTORS`]).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,13 +12,17 @@ use serde_json::{Map, Value, json};
 use crate::manifests::{Endpoint, VERSIONS};
 use crate::trust::Bundle;
 
-/// What `clientConfig` should say.
+/// Which objects are asked about is for whoever runs the cluster to say: written by nobody here, repaired by nobody.
+pub const SELECTORS: [&str; 2] = ["namespaceSelector", "objectSelector"];
+
+/// What `clientConfig` should say, and the rest of a webhook's entry where that is ours.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     place: Place,
     ca_bundle: Value,
     service: Option<Value>,
     url: Option<Value>,
+    rest: Map<String, Value>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,7 +53,16 @@ impl Wanted {
                 json!({"name": service.name, "namespace": service.namespace, "path": service.path, "port": service.port})
             }),
             url: client.url.map(Value::String),
+            rest: Map::new(),
         }
+    }
+
+    /// The operator applies the whole configuration: every member of its first entry is ours, but for the selectors.
+    pub fn with_rest(mut self, manifest: &Value) -> Self {
+        let entry = manifest.pointer("/webhooks/0").and_then(Value::as_object).cloned().unwrap_or_default();
+        let ours = |key: &str| !matches!(key, "name" | "clientConfig") && !SELECTORS.contains(&key);
+        self.rest = entry.into_iter().filter(|(key, _)| ours(key)).collect();
+        self
     }
 
     /// The keys of `clientConfig` that are wrong, each with what it should be; `None` means gone.
@@ -97,7 +111,8 @@ fn configuration(object: &Value, name: &str, wanted: &Wanted) -> Decision {
         return Decision::Lacking(format!("it has no webhook named {name}"));
     };
     let differences = wanted.differences(entry.get("clientConfig"));
-    if differences.is_empty() {
+    let rest: Vec<_> = wanted.rest.iter().filter(|(key, ours)| !says(entry.get(*key), ours)).collect();
+    if differences.is_empty() && rest.is_empty() {
         return Decision::InSync;
     }
     let removes = removes(&differences);
@@ -111,9 +126,29 @@ fn configuration(object: &Value, name: &str, wanted: &Wanted) -> Decision {
             None => json!({"op": "remove", "path": path}),
         }
     }));
+    operations.extend(
+        rest.into_iter().map(
+            |(key, ours)| json!({"op": "add", "path": format!("/webhooks/{index}/{key}"), "value": ours}),
+        ),
+    );
     match serde_json::from_value(Value::Array(operations)) {
         Ok(patch) => Decision::Patch { patch: Patch::Json(patch), removes },
         Err(error) => Decision::Lacking(format!("failed to write patch: {error}")),
+    }
+}
+
+/// Whether it says what we say. A member that only a newer API server knows is no difference, or it would be written for
+/// ever; one more list item is.
+fn says(current: Option<&Value>, ours: &Value) -> bool {
+    match (current, ours) {
+        (Some(Value::Object(current)), Value::Object(ours)) => {
+            ours.iter().all(|(key, ours)| says(current.get(key), ours))
+        }
+        (Some(Value::Array(current)), Value::Array(ours)) => {
+            current.len() == ours.len()
+                && current.iter().zip(ours).all(|(current, ours)| says(Some(current), ours))
+        }
+        (current, ours) => current == Some(ours),
     }
 }
 
@@ -247,6 +282,29 @@ mod tests {
         assert_eq!(patch[0]["path"], "/webhooks/1/name");
         let wanted = Wanted::admission(&service(), &bundle, "gone.mcp-hangar.io", "/default");
         assert!(matches!(decide(&object, &wanted), Decision::Lacking(_)));
+    }
+
+    #[test]
+    fn the_rest_of_an_entry_is_put_right_only_where_it_is_ours() {
+        let bundle = bundle();
+        let manifest = entry(&url(), Some(&bundle));
+        let theirs = Wanted::admission(&url(), &bundle, ENTRY, "/default");
+        let ours = theirs.clone().with_rest(&manifest);
+        let mut object = manifest;
+        object["webhooks"][0]["namespaceSelector"] = json!({"matchLabels": {"a": "b"}});
+        object["webhooks"][0]["rules"][0]["newer"] = json!(1);
+        assert_eq!(decide(&object, &ours), Decision::InSync);
+        object["webhooks"][0]["failurePolicy"] = json!("Ignore");
+        object["webhooks"][0]["matchConditions"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"name": "never", "expression": "false"}));
+        assert_eq!(decide(&object, &theirs), Decision::InSync);
+        let patch = text(decide(&object, &ours));
+        assert_eq!(patch[1], json!({"op": "add", "path": "/webhooks/0/failurePolicy", "value": "Fail"}));
+        assert_eq!(patch[2]["path"], "/webhooks/0/matchConditions");
+        assert_eq!(patch[2]["value"].as_array().unwrap().len(), 2);
+        assert_eq!(patch.as_array().unwrap().len(), 3);
     }
 
     #[test]

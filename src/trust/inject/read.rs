@@ -6,7 +6,7 @@
 use kube::Client;
 use kube::core::{ApiResource, Request};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A webhook configuration or a CRD, without what is not ours.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Found {
 struct Entry {
     name: String,
     client_config: Value,
+    /// What is ours only where the operator made the whole object.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -102,6 +105,16 @@ mod tests {
             serde_json::from_value(json!({"webhooks": null, "status": {"conditions": null}})).unwrap();
         assert_eq!(unseen.established(), Err(String::new()));
         let kept = json!({"spec": {"versions": [{"name": "v1", "served": true}], "conversion": {"strategy": "None"}}});
+        assert_eq!(serde_json::to_value(&found).unwrap(), kept);
+    }
+
+    #[test]
+    fn keeps_the_whole_entry_of_a_configuration() {
+        let kept =
+            json!({"webhooks": [{"name": "x", "clientConfig": {"url": "y"}, "failurePolicy": "Ignore"}]});
+        let mut object = kept.clone();
+        object["metadata"] = json!({"name": "x"});
+        let found: Found = serde_json::from_value(object).unwrap();
         assert_eq!(serde_json::to_value(&found).unwrap(), kept);
     }
 }

@@ -1,4 +1,7 @@
-//! How an admission review is read: borrowed, and only what the rules look at. managedFields and status stay text.
+//! How an admission review is read: borrowed, and only what the rules look at.
+//!
+//! In: the body. Out: the request, with the object's name, annotations and spec. managedFields, status and the old
+//! object stay text until somebody needs them.
 
 use std::fmt;
 

@@ -1,4 +1,7 @@
-//! A discovery source keeps every field; the provider spec inside its template is one of its version.
+//! The spec of a discovery source in both directions.
+//!
+//! It keeps every field; only the provider spec inside its template is one of its version, and goes the way of
+//! [`super::provider`].
 
 use super::provider;
 use crate::json::Json;

@@ -6,10 +6,12 @@
 //! changed in v1alpha1 wins. Exports outlive releases: this form is frozen by a golden file.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use mcp_hangar_api::annotation::CONVERSION_DATA;
 
 use super::Scratch;
+use crate::field::{Path, Segment};
 use crate::json::{Json, Object};
 use crate::kind::Kind;
 
@@ -107,6 +109,19 @@ pub fn text_for<'a>(kind: Kind, hub: &Json<'a>) -> Option<String> {
     let again = super::widen(kind, projected);
     difference(hub.clone(), again, &mut vec![Key::Field("spec".into())], None, &mut entries);
     (!entries.is_empty()).then(|| write(&entries))
+}
+
+/// Which field of the hub takes the most of a stash.
+pub fn largest_part(text: &str) -> Option<Path> {
+    let mut sizes: BTreeMap<Path, usize> = BTreeMap::new();
+    for entry in parse(text)? {
+        let fields = entry.path.iter().map_while(|key| match key {
+            Key::Field(name) => Some(Segment::Key(name.to_string())),
+            Key::Named(_) => None,
+        });
+        *sizes.entry(Path(fields.collect())).or_default() += entry.size();
+    }
+    sizes.into_iter().max_by_key(|(_, size)| *size).map(|(path, _)| path)
 }
 
 /// The size of all annotations but the stash, counted as the API server counts.

@@ -1,4 +1,7 @@
-//! What an MCPDiscoverySource gets where its author is silent. Nothing is injected into its provider template.
+//! What an MCPDiscoverySource gets where its author is silent.
+//!
+//! Nothing is injected into its provider template: a template says what it says, and the providers made from it are
+//! filled when they are created.
 
 use super::Default::{self, Block, Computed, IfWritten, Leaf};
 use crate::json::{Json, Object, write_string};

@@ -1,4 +1,7 @@
 //! What an MCPProviderGroup gets where its author is silent.
+//!
+//! Affinity and circuit breaker are filled only where they are written: their absence means that they are off, and an
+//! object does not grow by what is off.
 
 use super::Default::{self, Block, Computed, IfWritten, Leaf};
 use crate::json::Object;

@@ -1,4 +1,7 @@
 //! What an MCPProvider gets where its author is silent.
+//!
+//! Written in hub paths. Port, path, observability and the secure settings of pods are run-time defaults of the
+//! controller, and stand in no object.
 
 use mcp_hangar_api::duration;
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_json::value::RawValue;
 
@@ -104,6 +104,45 @@ impl<'de, T: Deserialize<'de> + Child<'de>> Visitor<'de> for Tree<T> {
         let mut object = Object::default();
         while let Some((Text(key), value)) = map.next_entry::<Text<'de>, T>()? {
             object.0.push((key, value.into_json()));
+        }
+        Ok(Json::Object(object.keep_last_of_each_name()))
+    }
+}
+
+/// A member that is opened while its object is read: one with a plan below it as an object, one without as a string.
+/// Members without a plan of their own stay text.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan(pub &'static str, pub Option<&'static [Plan]>);
+
+/// Reads an object by a plan in one pass: what opening level by level gives, without reading a level twice. An error
+/// where a member is not what the plan says, even if it is JSON; then the caller opens level by level.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned(pub &'static [Plan]);
+
+impl<'de> DeserializeSeed<'de> for Planned {
+    type Value = Json<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Planned {
+    type Value = Json<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
+        let mut object = Object(Vec::with_capacity(8));
+        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
+            let value = match self.0.iter().find(|Plan(name, _)| *name == key) {
+                None => Json::Raw(map.next_value()?),
+                Some(Plan(_, None)) => Json::String(map.next_value::<Text<'de>>()?.0),
+                Some(Plan(_, Some(below))) => map.next_value_seed(Planned(below))?,
+            };
+            object.0.push((key, value));
         }
         Ok(Json::Object(object.keep_last_of_each_name()))
     }

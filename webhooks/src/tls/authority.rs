@@ -1,7 +1,7 @@
 //! A certificate authority: one ECDSA P-256 key and its self-signed certificate.
 //!
-//! Comes from [`Authority::generate`] or from two PEM texts, which are checked to belong together; gives leaves and
-//! cross certificates. rcgen's defaults (valid from 1975 to 4096, one name for everyone, no key identifiers) are
+//! Comes from [`Authority::generate`] or from two PEM texts, which are checked to belong together; gives leaves.
+//! rcgen's defaults (valid from 1975 to 4096, one name for everyone, no key identifiers) are
 //! overridden one by one. Storing and rotating authorities is left to the operator.
 
 use std::fmt;
@@ -24,12 +24,11 @@ pub const BACKDATE: Duration = Duration::from_secs(24 * 3600);
 /// How long a new authority is valid.
 pub const AUTHORITY_LIFETIME: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
 
-/// A CA that can sign: the certificate, its key, and an optional certificate of the same key signed by a predecessor.
+/// A CA that can sign: the certificate and its key.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     subject: String,
     certificate: CertificateDer<'static>,
-    cross: Vec<CertificateDer<'static>>,
     not_before: SystemTime,
     not_after: SystemTime,
 }
@@ -39,7 +38,6 @@ impl fmt::Debug for Authority {
         f.debug_struct("Authority")
             .field("subject", &self.subject)
             .field("not_after", &self.not_after)
-            .field("cross", &self.cross.len())
             .finish_non_exhaustive()
     }
 }
@@ -81,39 +79,7 @@ impl Authority {
         let not_after = to_system_time(parsed.validity().not_after.to_datetime());
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|error| TlsError::Parse { what: "CA certificate", reason: error.to_string() })?;
-        Ok(Self { issuer, subject, certificate, cross: Vec::new(), not_before, not_after })
-    }
-
-    /// Adds a certificate of this authority's key that a predecessor signed ([`Authority::cross_sign`]). Every leaf
-    /// then carries it, so that clients who only know the predecessor accept it too.
-    pub fn with_cross(mut self, cross_pem: &str) -> Result<Self, TlsError> {
-        let cross = parse_certificate_pem("cross certificate", cross_pem)?;
-        let parsed = parse_der("cross certificate", &cross)?;
-        if parsed.public_key().raw != self.issuer.key().subject_public_key_info() {
-            return Err(TlsError::KeyMismatch { subject: parsed.subject().to_string() });
-        }
-        self.cross = vec![cross];
-        Ok(self)
-    }
-
-    /// Signs the key of `successor` under its own name, as PEM; valid no longer than either of the two.
-    pub fn cross_sign(&self, successor: &Self, now: SystemTime) -> Result<String, TlsError> {
-        self.check_valid_at(now)?;
-        let parsed = parse_der("CA certificate", &successor.certificate)?;
-        let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-        let mut params = authority_params(name.unwrap_or_default(), 0)?;
-        params.not_before = to_date(now - BACKDATE)?;
-        params.not_after = to_date(self.not_after.min(successor.not_after))?;
-        let subject = successor.subject.clone();
-        let certificate = params
-            .signed_by(successor.issuer.key(), &self.issuer)
-            .map_err(|source| TlsError::Sign { subject: subject.clone(), source })?;
-        // Chains are built by name and key identifier: both must be the successor's, byte for byte.
-        let cross = parse_der("cross certificate", certificate.der())?;
-        if cross.subject().as_raw() != parsed.subject().as_raw() {
-            return Err(TlsError::NotAuthority { subject, reason: "its subject is more than a common name" });
-        }
-        Ok(encode_pem(certificate.der()))
+        Ok(Self { issuer, subject, certificate, not_before, not_after })
     }
 
     /// Issues a leaf for `names` (DNS names and IP addresses) with a new key, valid from 24 hours before `now` for
@@ -134,9 +100,8 @@ impl Authority {
         let certificate = params
             .signed_by(&key, &self.issuer)
             .map_err(|source| TlsError::Sign { subject: first.clone(), source })?;
-        let chain = std::iter::once(certificate.der().clone()).chain(self.cross.iter().cloned()).collect();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Leaf::new(chain, key, now)
+        Leaf::new(vec![certificate.der().clone()], key, now)
     }
 
     /// The certificate, as PEM in canonical form: two texts are equal exactly when the certificates are.

@@ -1,11 +1,14 @@
 //! The rules of what runs in the pod: env, volumes, resources, port and path, on the hub.
+//!
+//! Kubernetes would refuse most of this when the pod is made, where only the controller would read it. The image is
+//! judged in [`super::provider`], where the policy is known.
 
 use std::collections::HashMap;
 
 use mcp_hangar_api::quantity::Quantity;
 
-use super::code;
-use super::fields::{self, each_object, is_needed, is_set, needed, object, path, text};
+use super::code::{self, Code};
+use super::fields::{self, each_object, is_needed, is_set, needed, needed_before, object, path, text};
 use super::quote::quoted;
 use super::report::{Report, Shown};
 use super::text as grammar;
@@ -31,7 +34,7 @@ pub(super) fn judge(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
 const ENV_SOURCES: &[&str] = &["secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"];
 
 fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
-    needed(item, "name", at, r, names::variable);
+    needed_before(item, "name", &['='], at, r, names::variable);
     let (has_value, has_source) = (is_set(item, "value"), is_set(item, "valueFrom"));
     if has_value && has_source {
         for (key, other) in [("value", "valueFrom"), ("valueFrom", "value")] {
@@ -46,17 +49,7 @@ fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
     let Some(from) = object(item, "valueFrom") else { return };
     let from_at = at.key("valueFrom");
     let written: Vec<&str> = ENV_SOURCES.iter().copied().filter(|source| is_set(from, source)).collect();
-    if written.len() != 1 {
-        let known = ENV_SOURCES.iter().copied();
-        let says = match written.len() {
-            0 => format!("must have exactly one source; write one of {}", sent_sources(r, known)),
-            _ => format!(
-                "must have exactly one source, not {}; remove all but one",
-                super::quote::listed(written)
-            ),
-        };
-        r.hub(&from_at, &code::ENV_SOURCE, Shown::Nothing, &from.len().to_string(), &says);
-    }
+    one_source(&written, &sent_sources(r), &from_at, &code::ENV_SOURCE, r);
     for source in ["secretKeyRef", "configMapKeyRef"] {
         if let Some(reference) = object(from, source) {
             key_reference(reference, &from_at.key(source), r);
@@ -109,9 +102,29 @@ fn known(parent: &Object<'_>, key: &str, at: &At<'_>, few: &[&str], families: &[
     }
 }
 
-/// The sources that the sent version knows.
-fn sent_sources<'a>(r: &Report, known: impl Iterator<Item = &'a str>) -> String {
+/// Says so where there is no source, or more than one.
+fn one_source(written: &[&str], known: &str, at: &At<'_>, none: &'static Code, r: &mut Report) {
+    match written {
+        [] => r.hub(
+            at,
+            none,
+            Shown::Nothing,
+            "",
+            &format!("must have exactly one source; write one of {known}"),
+        ),
+        [_] => {}
+        many => {
+            let listed = super::quote::listed(many.iter().copied());
+            let says = format!("may have one source only, not {listed}; remove all but one");
+            r.hub(at, &code::EXCLUSIVE, Shown::Nothing, &listed, &says);
+        }
+    }
+}
+
+/// The sources of an env value that the sent version knows.
+fn sent_sources(r: &Report) -> String {
     let hub = r.version() == crate::kind::Version::HUB;
+    let known = ENV_SOURCES.iter().copied();
     super::quote::listed(known.filter(|source| hub || !crate::conversion::table::provider_env_beyond(source)))
 }
 
@@ -137,19 +150,8 @@ fn volume(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
     path(item, "subPath", at, r, names::inner_path);
     let written: Vec<&str> =
         VOLUME_SOURCES.iter().map(|(source, _)| *source).filter(|source| is_set(item, source)).collect();
-    if written.len() != 1 {
-        let says = match written.len() {
-            0 => format!(
-                "must have exactly one source; write one of {}",
-                super::quote::listed(VOLUME_SOURCES.iter().map(|(source, _)| *source))
-            ),
-            _ => format!(
-                "must have exactly one source, not {}; remove all but one",
-                super::quote::listed(written)
-            ),
-        };
-        r.hub(at, &code::VOLUME_SOURCE, Shown::Nothing, &item.len().to_string(), &says);
-    }
+    let known = super::quote::listed(VOLUME_SOURCES.iter().map(|(source, _)| *source));
+    one_source(&written, &known, at, &code::VOLUME_SOURCE, r);
     for (source, name) in VOLUME_SOURCES {
         let Some(block) = object(item, source) else { continue };
         let source_at = at.key(source);

@@ -1,4 +1,7 @@
-//! The rules of an MCPDiscoverySource's spec, on the hub. Its template goes through the provider's rules.
+//! The rules of an MCPDiscoverySource's spec, on the hub.
+//!
+//! Its template goes through the provider's rules. What a source may read is a matter of policy: the operator reads with
+//! its own rights, not with the author's.
 
 use super::code;
 use super::fields::{Least, duration, each_text, ignored, is_set, named, needed, object, text};

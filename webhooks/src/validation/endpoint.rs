@@ -11,8 +11,9 @@ use super::quote::quoted;
 /// An endpoint: which rule it breaks, and what to say.
 pub fn judge(text: &str) -> Result<(), (&'static Code, String)> {
     let invalid = |says: &str| Err((&code::ENDPOINT, says.to_owned()));
-    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return invalid("must be an http or https URL, without spaces and control characters");
+    // A backslash is a slash to some clients and a part of the user's name to others.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+        return invalid("must be an http or https URL, without spaces, backslashes and control characters");
     }
     let Ok(url) = url::Url::parse(text) else {
         return if text.contains("://") {
@@ -50,7 +51,7 @@ pub fn judge(text: &str) -> Result<(), (&'static Code, String)> {
 /// What to say of an endpoint without a scheme; one that may hold a secret is not repeated.
 fn with_scheme(scheme: &str, text: &str) -> String {
     const LONGEST: usize = 60;
-    if text.contains(['@', '?', '#']) || text.chars().count() > LONGEST {
+    if text.starts_with('/') || text.contains(['@', '?', '#', '$', '{']) || text.chars().count() > LONGEST {
         return "must be an http or https URL; write for example \"https://tools.example.com/mcp\""
             .to_owned();
     }
@@ -70,7 +71,13 @@ fn is_link_local_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_link_local_v6(address: Ipv6Addr) -> bool {
-    address.is_unicast_link_local() || address.to_ipv4().is_some_and(is_link_local_v4)
+    let [a, b, c, d, e, f, high, low] = address.segments();
+    // NAT64 puts the IPv4 address into the last 32 bits.
+    let is_translated = [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0];
+    let translated = Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    address.is_unicast_link_local()
+        || address.to_ipv4().is_some_and(is_link_local_v4)
+        || (is_translated && is_link_local_v4(translated))
 }
 
 #[cfg(test)]
@@ -98,6 +105,8 @@ mod tests {
             ("http://2852039166/", "HGR116"),
             ("http://0xa9fea9fe/", "HGR116"),
             ("http://[fe80::1]/", "HGR116"),
+            ("http://[64:ff9b::169.254.169.254]/", "HGR116"),
+            ("http://good\\@169.254.169.254/", "HGR115"),
             ("http://[::ffff:169.254.169.254]/", "HGR116"),
         ] {
             assert_eq!(judge(bad).unwrap_err().0.id, id, "{bad}");

@@ -1,12 +1,13 @@
 //! How rules read an untyped object: a member of the wanted type, or nothing (the schema has said so already), and
 //! the rules about one field that every kind shares.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use mcp_hangar_api::duration::Duration;
 
 use super::code;
-use super::quote::quoted;
+use super::quote::{quoted, up_to};
 use super::report::{Report, Shown};
 use super::schema::step;
 use crate::field::At;
@@ -92,6 +93,23 @@ pub(super) fn needed(
     }
 }
 
+/// Like [`needed`], for a name behind which a value is sometimes written by mistake: it is shown only up to there.
+pub(super) fn needed_before(
+    parent: &Object<'_>,
+    key: &str,
+    stops: &[char],
+    at: &At<'_>,
+    r: &mut Report,
+    grammar: impl Fn(&str) -> Result<(), String>,
+) {
+    if is_needed(parent, key, at, r)
+        && let Some(text) = text(parent, key)
+        && let Err(says) = grammar(text)
+    {
+        r.hub(&at.key(key), &code::NAME, Shown::Text(&up_to(text, stops)), text, &says);
+    }
+}
+
 /// Says so where a string member is absent or empty; whether there is more to judge.
 pub(super) fn is_needed(parent: &Object<'_>, key: &str, at: &At<'_>, r: &mut Report) -> bool {
     let says = match parent.get(key) {
@@ -161,12 +179,24 @@ pub(super) fn duration(
 /// Says of each text in a list that was there before: where it was first. `key` is the field of an item that must be
 /// unique; `None` where the items are the texts.
 pub(super) fn unique(parent: &Object<'_>, list_key: &str, key: Option<&str>, at: &At<'_>, r: &mut Report) {
+    unique_by(parent, list_key, key, at, r, |text| Cow::Borrowed(text));
+}
+
+/// The same for texts that count as equal when `fold` makes them so.
+pub(super) fn unique_by(
+    parent: &Object<'_>,
+    list_key: &str,
+    key: Option<&str>,
+    at: &At<'_>,
+    r: &mut Report,
+    fold: impl Fn(&str) -> Cow<'_, str>,
+) {
     let items = list(parent, list_key);
     if items.len() < 2 {
         return;
     }
     let list_at = at.key(list_key);
-    let mut first: HashMap<&str, usize> = HashMap::with_capacity(items.len());
+    let mut first: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let found = match key {
             Some(key) => item.as_object().and_then(|object| text(object, key)),
@@ -185,11 +215,12 @@ pub(super) fn unique(parent: &Object<'_>, list_key: &str, key: Option<&str>, at:
                 }
             }
         };
-        if let Some(earlier) = first.get(found).copied() {
+        let folded = fold(found);
+        if let Some(earlier) = first.get(&folded).copied() {
             let name = items.get(earlier).map(|item| place(earlier, item, r, None)).unwrap_or_default();
             place(index, item, r, Some(&name));
         } else {
-            first.insert(found, index);
+            first.insert(folded, index);
         }
     }
 }

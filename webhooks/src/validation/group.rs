@@ -1,4 +1,7 @@
 //! The rules of an MCPProviderGroup's spec.
+//!
+//! The spec is the same in both versions, so paths need no translation. Enums, ranges and required fields have been
+//! judged by the schema.
 
 use super::code;
 use super::fields::{self, Least, duration, ignored, is_set, named, object, text};

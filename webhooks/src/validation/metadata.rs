@@ -1,4 +1,7 @@
 //! The rules of an object's own name and annotations.
+//!
+//! Of the annotations only those that act like fields are judged, and the size of all of them where v1alpha1 has to
+//! carry more. Labels are nobody's business here.
 
 use mcp_hangar_api::annotation;
 
@@ -155,12 +158,22 @@ fn budget(kind: Kind, metadata: &Metadata<'_, '_>, hub_spec: Option<&Json<'_>>, 
         .flat_map(Object::iter)
         .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
         .sum();
-    let whole = written + annotation::CONVERSION_DATA.len() + text.len();
-    if whole > stash::ANNOTATION_BYTES {
+    let carried = annotation::CONVERSION_DATA.len() + text.len();
+    let most = stash::ANNOTATION_BYTES;
+    if carried > most {
+        // No other annotation is to blame.
+        let place = stash::largest_part(&text).unwrap_or_else(|| Path::of("spec"));
         let says = format!(
-            "{whole} bytes in v1alpha1, may not be more than {}; shorten other annotations by {} bytes",
-            stash::ANNOTATION_BYTES,
-            whole - stash::ANNOTATION_BYTES
+            "with the other fields that only {} has, {carried} bytes in an annotation of v1alpha1, may not be more than \
+             {most}; this is the largest of them, shorten it",
+            Version::HUB
+        );
+        r.push(place, &code::BUDGET, Shown::Nothing, &carried.to_string(), &says);
+    } else if written + carried > most {
+        let whole = written + carried;
+        let says = format!(
+            "{whole} bytes in v1alpha1, may not be more than {most}; shorten other annotations by {} bytes",
+            whole - most
         );
         r.push(Path::of("metadata.annotations"), &code::BUDGET, Shown::Nothing, &whole.to_string(), &says);
     }

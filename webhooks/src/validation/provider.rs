@@ -4,19 +4,21 @@
 //! the template inside a discovery source ([`Scope::Template`]), except those that require a field. Parts of the pod
 //! (env, volumes, resources) have their own file, [`super::container`].
 
+use std::borrow::Cow;
+
 use mcp_hangar_api::duration;
 
 use super::code;
 use super::container;
 use super::fields::{
     self, Least, duration as duration_field, each_object, ignored, is_needed, is_set, list, mode_is, named,
-    needed, object, text,
+    needed_before, object, text,
 };
 use super::names;
 use super::quote::{quoted, shown_endpoint};
 use super::report::{Report, Shown};
 use super::schema::type_of;
-use super::{selector, text as grammar};
+use super::{selector, suggest, text as grammar};
 use crate::defaulting;
 use crate::field::{At, Step};
 use crate::json::{Json, Object};
@@ -43,7 +45,9 @@ pub(super) fn judge(
 ) {
     let mode = text(spec, "mode");
     if scope == Scope::Whole {
-        required(spec, mode, at, r);
+        // A misspelt mode is said elsewhere; what the meant one needs is said now, not at the next attempt.
+        let meant = mode.and_then(|mode| suggest::closest(mode, ["Container", "Remote"]));
+        required(spec, mode.filter(|mode| matches!(*mode, "Container" | "Remote")).or(meant), at, r);
     }
     unused(spec, mode, at, r);
     if let Some(block) = object(spec, "container") {
@@ -149,7 +153,7 @@ fn remote(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
         r.hub(&at.key("endpoint"), code, Shown::Text(&shown), endpoint, &says);
     }
     each_object(block, "headersFrom", at, |item, at| {
-        needed(item, "name", at, r, names::header);
+        needed_before(item, "name", &[':', ' '], at, r, names::header);
         match object(item, "secretKeyRef") {
             Some(reference) => container::key_reference(reference, &at.key("secretKeyRef"), r),
             None => {
@@ -157,7 +161,9 @@ fn remote(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
             }
         }
     });
-    fields::unique(block, "headersFrom", Some("name"), at, r);
+    fields::unique_by(block, "headersFrom", Some("name"), at, r, |name| {
+        Cow::Owned(name.to_ascii_lowercase())
+    });
     if let Some(bundle) = text(block, "caBundle")
         && let Err(says) = ca_bundle(bundle)
     {

@@ -6,10 +6,21 @@ use crate::field::printable;
 
 /// A text in quotes, on one line, cut at 80 characters. Of a URL, whatever field it stands in, without user and password.
 pub fn quoted(text: &str) -> String {
-    if text.contains("://") && text.contains('@') {
-        return format!("\"{}\"", printable(&shown_endpoint(text)).replace('"', "\\\""));
+    let shown = if may_hold_credentials(text) { shown_endpoint(text) } else { text.to_owned() };
+    format!("\"{}\"", printable(&shown.replace('\\', "\\\\").replace('"', "\\\"")))
+}
+
+/// `user:password@host`, with a scheme or without; the digest of an image is none.
+fn may_hold_credentials(text: &str) -> bool {
+    text.split_once('@').is_some_and(|(before, after)| before.contains(':') && !after.starts_with("sha"))
+}
+
+/// The text up to the character after which people write the value that belongs to it.
+pub fn up_to(text: &str, stops: &[char]) -> String {
+    match text.find(stops) {
+        Some(end) => format!("{}…", text.get(..=end).unwrap_or_default()),
+        None => text.to_owned(),
     }
-    format!("\"{}\"", printable(text).replace('"', "\\\""))
 }
 
 /// `"a", "b"`

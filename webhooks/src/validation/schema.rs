@@ -203,9 +203,9 @@ impl Shape {
                 Some(format!("one of {}", listed(allowed.iter().map(String::as_str))))
             }
             (Self::Text { is_duration: true, .. }, Json::Number(number)) => Some(format!("\"{number}s\"")),
-            (Self::Text { .. }, Json::Number(_) | Json::Bool(_)) if secret => Some("it in quotes".to_owned()),
-            (Self::Text { .. }, Json::Number(_) | Json::Bool(_))
-            | (Self::IntOrString { .. }, Json::Number(_)) => Some(quoted(&value.canonical())),
+            // YAML has changed what was written: 1.10 is 1.1 by now, and 0755 is 493.
+            (Self::Text { .. }, Json::Number(_) | Json::Bool(_)) => Some("it in quotes".to_owned()),
+            (Self::IntOrString { .. }, Json::Number(_)) => Some(quoted(&value.canonical())),
             (Self::Integer(_) | Self::Number(_), Json::String(text)) => {
                 let number: serde_json::Number = serde_json::from_str(text).ok()?;
                 Some(number.to_string())

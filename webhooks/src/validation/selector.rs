@@ -1,4 +1,7 @@
 //! Label selectors and plain maps of labels.
+//!
+//! In: a selector as any field holds it. Out: what Kubernetes would say of it, at the place where it is. Which objects it
+//! matches is for controllers to find out.
 
 use super::code;
 use super::fields::{each_text, list, object, text};

@@ -1,4 +1,7 @@
-//! Did you mean? One suggestion, only when it is close: within two edits and a third of the length.
+//! Did you mean?
+//!
+//! One suggestion, and only when it is close: within two edits and a third of the length, case aside. A wrong guess is
+//! worse than none.
 
 /// The allowed value that the text most likely meant.
 pub fn closest<'a>(text: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,8 +1,10 @@
 //! Each code's rejected example is refused (or warned of) exactly where it says, and its accepted one is not.
 
 use mcp_hangar_webhooks::admission::Webhook;
+use mcp_hangar_webhooks::kind::{Kind, Version};
 use mcp_hangar_webhooks::policy::{ImageDigestPolicy, Policy};
 use mcp_hangar_webhooks::validation::code::{CODES, Code, Example};
+use mcp_hangar_webhooks::validation::schema;
 use serde_json::{Value, json};
 
 use crate::review::{Answer, admit, merged, minimal};
@@ -60,6 +62,38 @@ fn the_minimal_objects_are_valid() {
             let answer =
                 admit(Webhook::Default, &merged(minimal(kind, version), json!({})), None, &Policy::default());
             assert!(answer.allowed && answer.warnings.is_empty(), "{answer:#?}");
+        }
+    }
+}
+
+#[test]
+fn an_object_that_v1alpha1_cannot_carry_is_refused_where_the_size_is() {
+    let variable = |index: usize| json!({"name": format!("V{index}"), "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}});
+    let env: Vec<Value> = (0..5000).map(variable).collect();
+    let change = json!({"spec": {"container": {"port": 9000, "env": env}}});
+    let object = merged(minimal(Kind::Provider, Version::V1Beta1), change);
+    let answer = admit(Webhook::Default, &object, None, &Policy::default());
+    assert_eq!(answer.causes.len(), 1, "{answer:#?}");
+    assert_eq!(answer.causes[0].field, "spec.container.env");
+    assert!(
+        answer.causes[0].message.ends_with("this is the largest of them, shorten it [HGR143]"),
+        "{answer:#?}"
+    );
+}
+
+#[test]
+fn every_field_that_an_example_blames_is_declared() {
+    for code in CODES {
+        for field in code.rejected.fields {
+            let Some(path) = field.strip_prefix("spec.") else { continue };
+            let steps = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
+            let steps: Vec<&str> =
+                steps.map(|step| if step.parse::<usize>().is_ok() { "[]" } else { step }).collect();
+            assert!(
+                schema::declares(code.rejected.kind, code.rejected.version, &steps),
+                "{}: {field} {steps:?}",
+                code.id
+            );
         }
     }
 }

@@ -18,6 +18,13 @@ pub struct Entry<'a> {
     pub(super) guard: Option<Cow<'a, str>>,
 }
 
+impl Entry<'_> {
+    /// How much of the stash it takes.
+    pub(super) fn size(&self) -> usize {
+        write_entry(self).len()
+    }
+}
+
 /// One step of an entry's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key<'a> {

@@ -1,4 +1,7 @@
-//! The table of codes. Add a rule: add its code here, then the rule beside its kind; `make generate` writes the page.
+//! The table of codes.
+//!
+//! To add a rule, add its code here and the rule beside its kind; `make generate` writes docs/rules.md from it. The
+//! examples are merged over a minimal object of their kind by a test that runs each.
 
 use super::{Code, Example, Reason};
 use crate::kind::{Kind, Version};

@@ -1,0 +1,84 @@
+//! `/validate` and `/default` against the bare server: CPU of the server for one call, and the slowest of a hundred.
+//!
+//! Each round asks all of them in turn, for a moment each, over 32 connections without a pause. One core serves, so
+//! the times are those of a queue of 32: they follow the cost of a call, and say what a burst meets.
+
+use std::time::Duration;
+
+use crate::client::{Load, Round, post, runtime};
+use crate::report::{Report, Row, Spread};
+use crate::reviews;
+use crate::server::{Server, machine, stay_on_client_core};
+
+const CONNECTIONS: usize = 32;
+const ROUNDS: usize = 24;
+const MOMENT: Duration = Duration::from_millis(400);
+const CASES: [(&str, &str); 4] =
+    [("/validate", "v1beta1"), ("/validate", "v1alpha1"), ("/default", "v1beta1"), ("/default", "v1alpha1")];
+
+pub(crate) fn measure(report: &mut Report) {
+    stay_on_client_core(true);
+    let size = reviews::update("v1beta1").len() as f64 / 1024.0;
+    report.heading(&format!(
+        "admission: UPDATE review of {size:.1} KiB, {CONNECTIONS} connections, server on one core of {}",
+        machine()
+    ));
+    let (bare, operator) = (Server::bare(), Server::operator());
+    std::thread::sleep(Duration::from_secs(1));
+    let rounds = runtime().block_on(rounds(&bare, &operator));
+    let quiet = quieter_half(&rounds);
+    let bare_of = |what: fn(&Round) -> f64| Spread::of(quiet.iter().map(|round| what(&round[0]))).median;
+    report.add(Row::new("bare hyper + rustls, CPU a call", bare_of(|round| round.cpu), "µs"));
+    for (index, (path, version)) in CASES.iter().enumerate() {
+        let (value, ratio) = compared(&quiet, index + 1, |round| round.cpu);
+        report.add(
+            Row::new(format!("{path} {version}, CPU a call"), value, "µs")
+                .against(ratio)
+                .ratio_goal("<= 2.5x", 2.5),
+        );
+    }
+    report.add(Row::new("bare hyper + rustls, p99", bare_of(|round| round.p99), "µs"));
+    for (index, (path, version)) in CASES.iter().enumerate() {
+        let (value, ratio) = compared(&quiet, index + 1, |round| round.p99);
+        report.add(
+            Row::new(format!("{path} {version}, p99"), value, "µs").against(ratio).ratio_goal("<= 1.5x", 1.5),
+        );
+    }
+    stay_on_client_core(false);
+}
+
+async fn rounds(bare: &Server, operator: &Server) -> Vec<Vec<Round>> {
+    let body = reviews::update("v1beta1");
+    let mut loads = vec![Load::open(bare, CONNECTIONS, post("/validate", &body), "\"allowed\":true").await];
+    for (path, version) in CASES {
+        let call = post(path, &reviews::update(version));
+        loads.push(Load::open(operator, CONNECTIONS, call, "\"allowed\":true").await);
+    }
+    let mut rounds = Vec::new();
+    for round in 0..=ROUNDS {
+        let mut one = Vec::new();
+        for load in &mut loads {
+            one.push(load.round(MOMENT).await);
+        }
+        // The first one warms up.
+        if round > 0 {
+            rounds.push(one);
+        }
+    }
+    rounds
+}
+
+/// The rounds in which nobody else wanted our cores.
+fn quieter_half(rounds: &[Vec<Round>]) -> Vec<&Vec<Round>> {
+    let noise = |round: &Vec<Round>| round.iter().map(|one| one.noise).sum::<f64>();
+    let mut sorted: Vec<_> = rounds.iter().collect();
+    sorted.sort_by(|a, b| noise(a).total_cmp(&noise(b)));
+    sorted.truncate(rounds.len().div_ceil(2));
+    sorted
+}
+
+/// The median of a case, and its ratio to the bare server of the same round.
+fn compared(quiet: &[&Vec<Round>], case: usize, what: fn(&Round) -> f64) -> (f64, Spread) {
+    let value = Spread::of(quiet.iter().map(|round| what(&round[case]))).median;
+    (value, Spread::of(quiet.iter().map(|round| what(&round[case]) / what(&round[0]))))
+}

@@ -1,0 +1,4 @@
+//! See `pattern` in `src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mcp_hangar_fuzz::pattern(data));
