@@ -39,7 +39,7 @@ lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
 	cargo check --quiet --package mcp-hangar-api
 	cargo check --quiet --package mcp-hangar-webhooks
 	@if command -v shellcheck >/dev/null; then shellcheck -x -P SCRIPTDIR scripts/*.sh tests/cluster/*.sh .ci/run; else echo "shellcheck is not installed: scripts not checked"; fi
-	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; else echo "cargo-deny is not installed: dependencies not checked"; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: dependencies not checked"; fi
 
 .PHONY: bench
 bench: ## What the webhooks cost against a bare server and through a real API server (BENCH_ARGS names parts); ends in 5 minutes

@@ -2,14 +2,16 @@
 //!
 //! It writes prepared bytes and counts the bytes of answers, so that it stays cheaper than any server.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -75,15 +77,23 @@ impl Client {
 
     async fn send(&mut self, call: &[u8]) -> std::io::Result<()> {
         self.buffer.clear();
-        self.stream.write_all(call).await?;
-        self.stream.flush().await
+        let mut rest = call;
+        while !rest.is_empty() {
+            let written = poll_fn(|cx| Pin::new(&mut self.stream).poll_write(cx, rest)).await?;
+            rest = &rest[written..];
+        }
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx)).await
     }
 
     async fn more(&mut self) -> std::io::Result<()> {
-        match self.stream.read_buf(&mut self.buffer).await? {
-            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
+        let mut bytes = [0; 4096];
+        let mut buf = ReadBuf::new(&mut bytes);
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, &mut buf)).await?;
+        if buf.filled().is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
+        self.buffer.extend_from_slice(buf.filled());
+        Ok(())
     }
 
     /// One call whose answer is known to be so long.

@@ -3,6 +3,8 @@
 //! Writes with and without admission alternate, one by one: both webhook configurations leave one namespace out, which
 //! is as if they were not there. Conversion is on for both, since both are of the same CRDs.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -241,14 +243,14 @@ async fn lists(report: &mut Report, cluster: &Cluster, api: &Api) {
     assert_eq!(count(&text), MANY, "objects in the list");
     report.add(Row::new("LIST of 10,000 as v1alpha1, from the API server's cache", time / 1e6, "s"));
     // Any write to the CRD has the API server read and convert everything again.
-    let before = (cluster.costs(), converted(cluster).await);
+    let before = (cluster.costs(), converted(cluster));
     let touch = json!({"metadata": {"annotations": {"bench": "touched"}}});
     let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mcpproviders.mcp-hangar.io";
     api.merge(crd, &touch).await.unwrap();
     let began = Instant::now();
     loop {
         let listed = api.get(ALL).await.is_ok_and(|(text, _)| count(&text) == MANY);
-        let done = converted(cluster).await - before.1;
+        let done = converted(cluster) - before.1;
         if listed && done >= MANY as u64 {
             break;
         }
@@ -260,7 +262,7 @@ async fn lists(report: &mut Report, cluster: &Cluster, api: &Api) {
     let share = own / (after.1 - before.0.1) as f64 * 100.0;
     report.add(Row::new("LIST of 10,000 as v1alpha1, each converted anew", time, "s"));
     report.add(Row::new("of the CPU of API server, etcd and operator, the operator", share, "%"));
-    let calls = (converted(cluster).await - before.1) as f64;
+    let calls = (converted(cluster) - before.1) as f64;
     report.add(Row::new("operator's CPU for one conversion call", own / calls / 1000.0, "µs"));
     report.add(Row::new(
         "operator's memory at its highest (VmHWM)",
@@ -270,15 +272,14 @@ async fn lists(report: &mut Report, cluster: &Cluster, api: &Api) {
 }
 
 /// How many objects the operator has converted, by its own metrics.
-async fn converted(cluster: &Cluster) -> u64 {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+fn converted(cluster: &Cluster) -> u64 {
     let log = std::fs::read_to_string(cluster.folder.join("logs/operator.log")).unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let address = lines.filter_map(|line| Some(line.get("metrics")?.as_str()?.to_owned())).last().unwrap();
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
+    stream.read_to_string(&mut text).unwrap();
     let objects = text.lines().filter(|line| line.starts_with("mcp_operator_conversion_objects_total"));
     objects.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
