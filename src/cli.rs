@@ -95,7 +95,7 @@ pub enum Command {
 }
 
 const RUN_HELP: &str = "Examples:
-  In a cluster (what the chart starts):
+  In a cluster, as the pod's service account:
     mcp-hangar-operator run
   Beside a cluster; applies CRDs and webhook configurations itself:
     mcp-hangar-operator run --kubeconfig FILE --webhook-url https://127.0.0.1:9443
@@ -111,7 +111,7 @@ Exit codes:
 const CRDS_HELP: &str = "Example:
   mcp-hangar-operator crds --plain | kubectl apply --server-side -f -
 
-By default the CRDs carry Helm's ownership metadata, so that the chart adopts them.";
+By default the CRDs carry Helm's ownership metadata, so that a chart can adopt them.";
 
 const EXPLAIN_HELP: &str = "Examples:
   mcp-hangar-operator explain HGR101

@@ -118,7 +118,7 @@ impl std::fmt::Display for BaseUrl {
 }
 
 impl Endpoint {
-    /// The Service that `deploy/` and the chart create by default.
+    /// The Service that `crds` names by default.
     pub fn default_service(namespace: &str) -> Self {
         Self::Service { name: SERVICE.into(), namespace: namespace.into(), port: 443 }
     }

@@ -1,7 +1,7 @@
 //! Calls to the API server: with a time limit, named errors, and one log line for an outage however many calls fail.
 //!
 //! In: a future of the client and what it does. Out: its result or a [`ClusterError`] that names verb and object.
-//! Whoever calls decides what to do next; [`backoff`] says how long to wait before.
+//! Whoever calls decides what to do next; [`Attempts`] says how long to wait before.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,15 +3,23 @@
 //! Each round asks all of them in turn, for a moment each, over 32 connections without a pause. One core serves, so
 //! the times are those of a queue of 32: they follow the cost of a call, and say what a burst meets.
 
+use std::hint::black_box;
 use std::time::Duration;
 
+use mcp_hangar_webhooks::admission::{Webhook, review};
+use mcp_hangar_webhooks::observer::Silent;
+use mcp_hangar_webhooks::policy::Policy;
+
 use crate::client::{Load, Round, post, runtime};
+use crate::cost::Cost;
 use crate::report::{Report, Row, Spread};
 use crate::reviews;
 use crate::server::{Server, machine, stay_on_client_core};
 
 const CONNECTIONS: usize = 32;
 const ROUNDS: usize = 24;
+/// Calls in process that are measured together.
+const ALONE: usize = 1000;
 const MOMENT: Duration = Duration::from_millis(400);
 const CASES: [(&str, &str); 4] =
     [("/validate", "v1beta1"), ("/validate", "v1alpha1"), ("/default", "v1beta1"), ("/default", "v1alpha1")];
@@ -43,6 +51,19 @@ pub(crate) fn measure(report: &mut Report) {
         report.add(
             Row::new(format!("{path} {version}, p99"), value, "µs").against(ratio).ratio_goal("<= 1.5x", 1.5),
         );
+    }
+    for (path, version) in CASES {
+        let webhook = if path == "/default" { Webhook::Default } else { Webhook::Validate };
+        let body = reviews::update(version);
+        let times = (0..ROUNDS).map(|_| {
+            let before = Cost::of_thread();
+            for _ in 0..ALONE {
+                drop(black_box(review(webhook, body.as_bytes(), &Policy::default(), &Silent)));
+            }
+            (Cost::of_thread() - before).cpu as f64 / ALONE as f64 / 1000.0
+        });
+        let time = Spread::of(times).median;
+        report.add(Row::new(format!("of it the review alone, in process: {path} {version}"), time, "µs"));
     }
     stay_on_client_core(false);
 }

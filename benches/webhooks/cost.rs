@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::ops::Sub;
+use std::time::Duration;
 
 /// Nanoseconds since a process or thread began.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,8 +34,9 @@ impl Cost {
         sum
     }
 
-    /// Of this thread.
+    /// Of this thread. The count is brought up to date when a thread leaves its core, so it leaves it for a moment.
     pub(crate) fn of_thread() -> Self {
+        std::thread::sleep(Duration::from_micros(1));
         Self::read("/proc/thread-self/schedstat")
     }
 

@@ -1,6 +1,7 @@
 //! The CA bundle: the certificates by which the API server knows us, in a form where equal means equal.
 //!
 //! In: PEM texts of one or several CAs, and the time. Out: their certificates sorted, each once, none expired.
+//! Where the texts come from is the matter of [`super::store`] and [`super::files`]; where they go, [`super::inject`]'s.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

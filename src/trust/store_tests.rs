@@ -1,6 +1,7 @@
 //! What is decided about each state of the Secret, and what is written into it.
 //!
-//! Authorities are real ones, made for each test; the Secret is built here and never sent anywhere.
+//! Authorities are real ones, made for each test; the Secret is built here and never sent anywhere. What a cluster makes
+//! of it, and how replicas agree, is for `tests/e2e/trust.rs`.
 
 use super::*;
 

@@ -44,7 +44,8 @@ fn a_self_test_that_fails_and_one_that_passes_again_are_events() {
     );
     let failed = event(&site, "Warning", "SelfTestFailed");
     assert!(
-        failed.contains("it was accepted") && failed.contains("secret/mcp-hangar-operator-webhook-ca"),
+        failed.contains("selectors leave this namespace out")
+            && failed.contains("secret/mcp-hangar-operator-webhook-ca"),
         "{failed}"
     );
     select(&site, &json!({}));

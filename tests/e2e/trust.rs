@@ -61,6 +61,7 @@ fn a_start_on_an_empty_cluster_writes_each_definition_once_and_has_nothing_to_co
     for (path, _) in &TARGETS[..3] {
         assert_eq!(site.api.get(path).ok()["metadata"]["generation"], 1, "{path}");
     }
+    site.operator.said("self-test passed");
     let lines = site.operator.lines();
     let start =
         lines.iter().position(|line| line["message"].as_str().unwrap().contains("self-test passed")).unwrap();

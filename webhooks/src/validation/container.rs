@@ -3,7 +3,8 @@
 //! Kubernetes would refuse most of this when the pod is made, where only the controller would read it. The image is
 //! judged in [`super::provider`], where the policy is known.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use mcp_hangar_api::quantity::Quantity;
 
@@ -181,7 +182,7 @@ fn resources(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
     for (name, value) in limits.into_iter().flat_map(Object::iter) {
         quantity_in(value, name, &limits_at, r);
     }
-    let limit_of: HashMap<&str, &Json<'_>> = limits.into_iter().flat_map(Object::iter).collect();
+    let limit_of: BTreeMap<&str, &Json<'_>> = limits.into_iter().flat_map(Object::iter).collect();
     for (name, value) in requests.into_iter().flat_map(Object::iter) {
         let request = quantity_in(value, name, &requests_at, r);
         let limit_value = limit_of.get(name).copied();
@@ -230,10 +231,10 @@ fn quantity(parent: &Object<'_>, key: &str, at: &At<'_>, r: &mut Report) {
 }
 
 /// A quantity is a string or an integer.
-fn quantity_text(value: &Json<'_>) -> Option<String> {
+fn quantity_text<'v>(value: &'v Json<'_>) -> Option<Cow<'v, str>> {
     match value {
-        Json::String(text) => Some(text.to_string()),
-        Json::Number(number) if !number.is_f64() => Some(number.to_string()),
+        Json::String(text) => Some(Cow::Borrowed(text)),
+        Json::Number(number) if !number.is_f64() => Some(Cow::Owned(number.to_string())),
         _ => None,
     }
 }

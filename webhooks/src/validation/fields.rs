@@ -2,7 +2,7 @@
 //! the rules about one field that every kind shares.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use mcp_hangar_api::duration::Duration;
 
@@ -196,7 +196,7 @@ pub(super) fn unique_by(
         return;
     }
     let list_at = at.key(list_key);
-    let mut first: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(items.len());
+    let mut first: BTreeMap<Cow<'_, str>, usize> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
         let found = match key {
             Some(key) => item.as_object().and_then(|object| text(object, key)),
