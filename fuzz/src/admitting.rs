@@ -172,7 +172,7 @@ impl Answer {
             let Cause { field, message } = cause;
             assert!(!field.is_empty() && !field.chars().any(char::is_control), "{field:?}: {message}");
             assert!(!message.chars().any(char::is_control), "{field}: {message:?}");
-            assert!(message.chars().count() <= 1000, "{field}: {message}");
+            assert!(message.chars().count() <= 2000, "{field}: {message}");
             assert!(
                 field == "…" || (message.contains(" [HGR") && message.ends_with(']')),
                 "{field}: {message}"

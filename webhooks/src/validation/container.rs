@@ -50,7 +50,7 @@ fn variable(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
     let Some(from) = object(item, "valueFrom") else { return };
     let from_at = at.key("valueFrom");
     let written: Vec<&str> = ENV_SOURCES.iter().copied().filter(|source| is_set(from, source)).collect();
-    one_source(&written, &sent_sources(r), &from_at, &code::ENV_SOURCE, r);
+    one_source(&written, sent_sources, &from_at, &code::ENV_SOURCE, r);
     for source in ["secretKeyRef", "configMapKeyRef"] {
         if let Some(reference) = object(from, source) {
             key_reference(reference, &from_at.key(source), r);
@@ -104,15 +104,18 @@ fn known(parent: &Object<'_>, key: &str, at: &At<'_>, few: &[&str], families: &[
 }
 
 /// Says so where there is no source, or more than one.
-fn one_source(written: &[&str], known: &str, at: &At<'_>, none: &'static Code, r: &mut Report) {
+fn one_source(
+    written: &[&str],
+    known: impl FnOnce(&Report) -> String,
+    at: &At<'_>,
+    none: &'static Code,
+    r: &mut Report,
+) {
     match written {
-        [] => r.hub(
-            at,
-            none,
-            Shown::Nothing,
-            "",
-            &format!("must have exactly one source; write one of {known}"),
-        ),
+        [] => {
+            let says = format!("must have exactly one source; write one of {}", known(r));
+            r.hub(at, none, Shown::Nothing, "", &says);
+        }
         [_] => {}
         many => {
             let listed = super::quote::listed(many.iter().copied());
@@ -151,8 +154,8 @@ fn volume(item: &Object<'_>, at: &At<'_>, r: &mut Report) {
     path(item, "subPath", at, r, names::inner_path);
     let written: Vec<&str> =
         VOLUME_SOURCES.iter().map(|(source, _)| *source).filter(|source| is_set(item, source)).collect();
-    let known = super::quote::listed(VOLUME_SOURCES.iter().map(|(source, _)| *source));
-    one_source(&written, &known, at, &code::VOLUME_SOURCE, r);
+    let known = |_: &Report| super::quote::listed(VOLUME_SOURCES.iter().map(|(source, _)| *source));
+    one_source(&written, known, at, &code::VOLUME_SOURCE, r);
     for (source, name) in VOLUME_SOURCES {
         let Some(block) = object(item, source) else { continue };
         let source_at = at.key(source);

@@ -46,8 +46,8 @@ pub(super) fn judge(
     let mode = text(spec, "mode");
     if scope == Scope::Whole {
         // A misspelt mode is said elsewhere; what the meant one needs is said now, not at the next attempt.
-        let meant = mode.and_then(|mode| suggest::closest(mode, ["Container", "Remote"]));
-        required(spec, mode.filter(|mode| matches!(*mode, "Container" | "Remote")).or(meant), at, r);
+        let meant = || mode.and_then(|mode| suggest::closest(mode, ["Container", "Remote"]));
+        required(spec, mode.filter(|mode| matches!(*mode, "Container" | "Remote")).or_else(meant), at, r);
     }
     unused(spec, mode, at, r);
     if let Some(block) = object(spec, "container") {
@@ -110,7 +110,7 @@ fn unused(spec: &Object<'_>, mode: Option<&str>, at: &At<'_>, r: &mut Report) {
         _ => return,
     };
     let hub = mode.unwrap_or_default();
-    for block in blocks {
+    for block in blocks.iter().filter(|block| is_set(spec, block)) {
         let why = format!("while {}", mode_is(r, at, hub));
         if r.version() == crate::kind::Version::HUB {
             ignored(spec, block, at, &why, r);

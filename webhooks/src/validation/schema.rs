@@ -18,7 +18,7 @@ use crate::json::{Json, Object};
 use crate::kind::{Kind, Version};
 
 /// A compiled schema.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 enum Shape {
     /// Anything: the rules judge it, or nobody.
     Any,
@@ -48,15 +48,38 @@ enum Shape {
     },
 }
 
-/// Inclusive bounds of a number.
-#[derive(Debug, Clone, Copy)]
+/// Inclusive bounds of a number. JSON has no infinity: there the bound is left out.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Range {
+    #[serde(default = "Range::lowest", skip_serializing_if = "is_infinite")]
     least: f64,
+    #[serde(default = "Range::highest", skip_serializing_if = "is_infinite")]
     greatest: f64,
 }
 
+fn is_infinite(bound: &f64) -> bool {
+    bound.is_infinite()
+}
+
 /// The shape of `spec`, by kind and version.
-static SPECS: LazyLock<Vec<(Kind, Version, Shape)>> = LazyLock::new(|| {
+static SPECS: LazyLock<Vec<(Kind, Version, Shape)>> =
+    LazyLock::new(|| read(COMPILED).unwrap_or_else(compile_crds));
+
+/// What [`compile_crds`] gives, kept as text: compiling takes longer than everything else at the start of the process,
+/// and leaves holes in its memory. A test compares the two.
+const COMPILED: &str = include_str!("schema/compiled.json");
+
+/// One line for each kind and version.
+fn read(compiled: &str) -> Option<Vec<(Kind, Version, Shape)>> {
+    let line = |line: &str| {
+        let (kind, version, shape): (String, String, Shape) = serde_json::from_str(line).ok()?;
+        let version = Version::ALL.into_iter().find(|known| known.name() == version)?;
+        Some((Kind::parse(&kind)?, version, shape))
+    };
+    compiled.lines().map(line).collect()
+}
+
+fn compile_crds() -> Vec<(Kind, Version, Shape)> {
     let mut specs = Vec::new();
     for crd in mcp_hangar_api::crd::crds() {
         for version in &crd.spec.versions {
@@ -70,7 +93,7 @@ static SPECS: LazyLock<Vec<(Kind, Version, Shape)>> = LazyLock::new(|| {
         }
     }
     specs
-});
+}
 
 /// Compiles the schemas now rather than at the first request.
 pub fn warm_up() {
@@ -288,6 +311,11 @@ fn judge_length(text: &str, longest: i64, at: &At<'_>, report: &mut Report) {
 }
 
 fn field<'s>(fields: &'s [(String, Shape)], name: &str) -> Option<&'s Shape> {
+    // Among few, most differ in length already.
+    const FEW: usize = 16;
+    if fields.len() <= FEW {
+        return fields.iter().find(|(field, _)| field == name).map(|(_, shape)| shape);
+    }
     let index = fields.binary_search_by(|(field, _)| field.as_str().cmp(name)).ok()?;
     fields.get(index).map(|(_, shape)| shape)
 }
@@ -323,6 +351,14 @@ pub fn step<'s>(index: usize, item: &'s Json<'_>) -> Step<'s> {
 }
 
 impl Range {
+    fn lowest() -> f64 {
+        f64::NEG_INFINITY
+    }
+
+    fn highest() -> f64 {
+        f64::INFINITY
+    }
+
     fn judge(self, value: &Json<'_>, at: &At<'_>, report: &mut Report) {
         let Json::Number(number) = value else { return };
         let Some(number) = number.as_f64() else { return };
@@ -349,4 +385,28 @@ fn is_whole(number: &serde_json::Number) -> bool {
 /// endpoint is called with.
 fn may_be_secret(at: &At<'_>) -> bool {
     at.passes_through(&["env", "args", "command", "headersFrom", "caBundle", "endpoint"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After a change of the types: `UPDATE=1 cargo test -p mcp-hangar-webhooks --lib the_compiled_schemas`.
+    #[test]
+    fn the_compiled_schemas_are_those_of_the_crds() {
+        let crds = compile_crds();
+        if std::env::var_os("UPDATE").is_some() {
+            let line = |(kind, version, shape): &(Kind, Version, Shape)| {
+                serde_json::to_string(&(kind.name(), version.name(), shape)).unwrap() + "\n"
+            };
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/validation/schema/compiled.json");
+            std::fs::write(path, crds.iter().map(line).collect::<String>()).unwrap();
+        } else {
+            let same = read(COMPILED).is_some_and(|compiled| compiled == crds);
+            assert!(
+                same,
+                "write them anew: UPDATE=1 cargo test -p mcp-hangar-webhooks --lib the_compiled_schemas"
+            );
+        }
+    }
 }

@@ -144,7 +144,9 @@ fn is_path_part(text: &str) -> bool {
     let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.starts_with(is_edge)
         && text.ends_with(is_edge)
-        && text.split(is_edge).all(|between| matches!(between, "" | "." | "_" | "__") || between.bytes().all(|c| c == b'-'))
+        && text
+            .split(is_edge)
+            .all(|between| matches!(between, "" | "." | "_" | "__") || between.bytes().all(|c| c == b'-'))
 }
 
 /// `host[:port]`
