@@ -45,6 +45,14 @@ lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
 bench: ## What the webhooks cost against a bare server and through a real API server (BENCH_ARGS names parts); ends in 5 minutes
 	cargo bench --bench webhooks -- $(BENCH_ARGS)
 
+.PHONY: abuse
+abuse: ## Attack the webhook server in every way we know (ABUSE_ARGS names some): failed calls, latency, memory; ends in 5 minutes
+	cargo bench --bench abuse -- $(ABUSE_ARGS)
+
+.PHONY: soak
+soak: ## Mixed load for SECONDS (600) with a new leaf every 3 seconds: failed calls and memory
+	cargo bench --bench abuse -- soak $(or $(SECONDS),600)
+
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZ_SECONDS (20), or those in FUZZ_TARGETS
 	@fuzz/run.sh

@@ -58,6 +58,7 @@ fn main() {
     // The client of the API server takes the process-wide provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let began = Instant::now();
+    println!("{}", server::machine());
     let mut report = Report::new();
     for (name, measure) in SECTIONS {
         if words.is_empty() || words.iter().any(|word| word == name) {

@@ -41,15 +41,29 @@ pub(crate) fn measure(report: &mut Report) {
         let api = Api::connect(&cluster.folder).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         let idle = memory(cluster.pid("operator"), "VmRSS");
-        report.add(
-            Row::new("operator in use by an API server, memory idle (RSS)", idle, "MiB")
-                .goal("<= 15 MiB", 15.0),
-        );
+        report.add(Row::new("operator that applied the CRDs itself, memory idle (RSS)", idle, "MiB"));
         leave_one_namespace_out(&api).await;
         writes(report, &cluster, &api).await;
         fill(report, &cluster, &api).await;
         lists(report, &cluster, &api).await;
     });
+    as_in_a_cluster(report, &cluster);
+}
+
+/// A second operator as a Deployment starts it: reached through a Service, and applying nothing. It takes the CRDs and
+/// configurations over, so it comes last.
+fn as_in_a_cluster(report: &mut Report, cluster: &Cluster) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-hangar-operator"));
+    command.args(["run", "--webhook-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"]);
+    command.args(["--health-addr", "127.0.0.1:0", "--kubeconfig"]).arg(cluster.folder.join("kubeconfig"));
+    let mut child = command.env_clear().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(8));
+    let idle = memory(child.id(), "VmRSS");
+    let _ = child.kill();
+    let _ = child.wait();
+    report.add(
+        Row::new("a new operator as in a cluster, memory idle (RSS)", idle, "MiB").goal("<= 15 MiB", 15.0),
+    );
 }
 
 /// Whether the programs are there: building them takes longer than everything else here.
@@ -208,8 +222,11 @@ async fn writes(report: &mut Report, cluster: &Cluster, api: &Api) {
         report.add(Row::new(format!("a {name} with both, median"), with, "µs").against(ratio));
         report.add(Row::new(format!("added to a {name}"), with - without, "µs"));
     }
-    let row =
-        Row::new("operator's CPU for one judged write and two conversions", own / (2 * PAIRS) as f64, "µs");
+    let row = Row::new(
+        "operator's CPU for one judged write (4 calls, one at a time)",
+        own / (2 * PAIRS) as f64,
+        "µs",
+    );
     report.add(row);
 }
 
@@ -242,11 +259,14 @@ async fn lists(report: &mut Report, cluster: &Cluster, api: &Api) {
     let (text, time) = api.get(ALL).await.unwrap();
     assert_eq!(count(&text), MANY, "objects in the list");
     report.add(Row::new("LIST of 10,000 as v1alpha1, from the API server's cache", time / 1e6, "s"));
-    // Any write to the CRD has the API server read and convert everything again.
+    // Any write to the spec of the CRD has the API server read and convert everything again.
     let before = (cluster.costs(), converted(cluster));
-    let touch = json!({"metadata": {"annotations": {"bench": "touched"}}});
+    let column = json!({"name": "Bench", "type": "string", "jsonPath": ".metadata.name", "priority": 1});
+    let patch =
+        json!([{"op": "add", "path": "/spec/versions/0/additionalPrinterColumns/-", "value": column}]);
     let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mcpproviders.mcp-hangar.io";
-    api.merge(crd, &touch).await.unwrap();
+    let body = patch.to_string().into_bytes();
+    api.call(Method::PATCH, crd, "application/json-patch+json", body).await.unwrap();
     let began = Instant::now();
     loop {
         let listed = api.get(ALL).await.is_ok_and(|(text, _)| count(&text) == MANY);
@@ -275,7 +295,8 @@ async fn lists(report: &mut Report, cluster: &Cluster, api: &Api) {
 fn converted(cluster: &Cluster) -> u64 {
     let log = std::fs::read_to_string(cluster.folder.join("logs/operator.log")).unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let address = lines.filter_map(|line| Some(line.get("metrics")?.as_str()?.to_owned())).last().unwrap();
+    let address =
+        lines.filter_map(|line| Some(line.get("metrics")?.as_str()?.to_owned())).next_back().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut text = String::new();

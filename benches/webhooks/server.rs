@@ -8,7 +8,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
-use std::thread::available_parallelism;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -49,11 +48,13 @@ pub(crate) fn stay_on_client_core(stay: bool) {
     assert!(done.expect("taskset of util-linux").success());
 }
 
-/// What the machine is, for the head of the table.
+/// What the machine is, and how busy, for the head of the table: with a load the times are not worth much.
 pub(crate) fn machine() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    format!("{}, {} cores", model.unwrap_or("unknown CPU"), available_parallelism().map_or(1, usize::from))
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{}, {} cores, load {load}", model.unwrap_or("unknown CPU"), CORES.len())
 }
 
 /// The folder `target`, wherever cargo has it.

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use mcp_hangar_api::annotation::CONVERSION_DATA;
-use mcp_hangar_webhooks::conversion::{self as tested, stash as stashes, table};
+use mcp_hangar_webhooks::conversion::{self as tested, stash as stashes};
 use mcp_hangar_webhooks::json::Json;
 use mcp_hangar_webhooks::kind::{Kind, Version};
 use mcp_hangar_webhooks::observer::Silent;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::generate::schema;
 use crate::input::{self, choose, json_lines, other};
 use crate::same::{self, Numbers, canonical, members};
 
@@ -50,7 +52,7 @@ pub fn stash(data: &[u8]) {
         );
     }
     round_trip(choice.kind, Version::HUB, &hub);
-    crate::admitting::judge(choice.kind, Version::V1Alpha1, &object, None, &choice.policy());
+    crate::admitting::answers(choice.kind, Version::V1Alpha1, &object, &choice.policy());
 }
 
 /// A v1alpha1 provider whose every narrowed field has something to return to.
@@ -64,16 +66,19 @@ pub(crate) fn round_trip(kind: Kind, version: Version, object: &str) {
         Version::V1Alpha1 if annotation_of(object).is_some() => Numbers::ByValue,
         Version::V1Alpha1 => Numbers::AsWritten,
     };
-    let Some(wanted) = declared(kind, version, object).and_then(|text| canonical(&text, numbers)) else {
+    // Whatever is sent is answered; what the API server sends it has pruned before.
+    let Some(pruned) = pruned(kind, version, object).filter(|text| canonical(text, numbers).is_some()) else {
         answer(&review_of(other(version), object));
         return;
     };
+    convert(other(version), object);
+    let object = pruned.as_str();
     let spoke = convert(other(version), object);
     let back = convert(version, &spoke);
-    let shown = |text: &str| canonical(&declared(kind, version, text).expect("an object"), numbers);
-    let wanted = if version == Version::V1Alpha1 { without_stash(&wanted) } else { Some(wanted) };
-    let back = shown(&back)
-        .and_then(|back| if version == Version::V1Alpha1 { without_stash(&back) } else { Some(back) });
+    let [wanted, back] = [object, &back].map(|text| match version {
+        Version::V1Alpha1 => without_stash(text).and_then(|text| canonical(&text, numbers)),
+        Version::V1Beta1 => canonical(text, numbers),
+    });
     if is_from_the_api_server(object) {
         assert_eq!(wanted, back, "by way of {spoke}");
     }
@@ -88,7 +93,7 @@ pub(crate) fn round_trip(kind: Kind, version: Version, object: &str) {
 }
 
 /// Whether its annotations are as the API server keeps them: a map of strings that is not empty, or absent.
-fn is_from_the_api_server(object: &str) -> bool {
+pub(crate) fn is_from_the_api_server(object: &str) -> bool {
     let annotations = || members(members(object)?.get("metadata")?)?.get("annotations").copied().map(members);
     annotations().is_none_or(|annotations| {
         annotations.is_some_and(|annotations| {
@@ -97,36 +102,38 @@ fn is_from_the_api_server(object: &str) -> bool {
     })
 }
 
-/// The object without the keys of provider specs that its version does not declare, which are pruned anyway.
-fn declared(kind: Kind, version: Version, object: &str) -> Option<String> {
+/// The object as the API server prunes it; `None` where it cannot be read.
+pub(crate) fn pruned(kind: Kind, version: Version, object: &str) -> Option<String> {
     let mut whole = owned(object)?;
-    let Some(spec) = whole.get("spec").cloned() else { return Some(same::object(&whole)) };
-    let spec = match kind {
-        Kind::Provider => declared_provider(version, &spec)?,
-        Kind::Group => spec,
-        Kind::Discovery => within(&spec, "providerTemplate", |template| {
-            within(template, "spec", |spec| declared_provider(version, spec))
-        })?,
-    };
-    whole.insert("spec".into(), spec);
+    for part in ["spec", "status"] {
+        if let Some(value) = whole.get_mut(part) {
+            *value = known(&schema(kind, version)["properties"][part], value)?;
+        }
+    }
     Some(same::object(&whole))
 }
 
-fn declared_provider(version: Version, spec: &str) -> Option<String> {
-    let Some(mut spec) = open(spec)? else { return Some(spec.to_owned()) };
-    match version {
-        Version::V1Alpha1 => spec.retain(|name, _| table::by_v1alpha1(name).is_some()),
-        Version::V1Beta1 => {
-            spec.retain(|name, _| table::by_hub(name).is_some() || table::BLOCKS.contains(&name.as_str()));
-            for block in table::BLOCKS {
-                let Some(value) = spec.get_mut(*block) else { continue };
-                let Some(mut inner) = open(value)? else { continue };
-                inner.retain(|name, _| table::by_block(block, name).is_some());
-                *value = same::object(&inner);
+/// What the schema knows of a value. One of another type is kept whole.
+fn known(schema: &Value, text: &str) -> Option<String> {
+    let text = text.trim();
+    let (properties, rest) = (&schema["properties"], &schema["additionalProperties"]);
+    if schema["type"] == "object" && text.starts_with('{') && (properties.is_object() || rest.is_object()) {
+        let mut kept = BTreeMap::new();
+        for (name, value) in members(text)? {
+            let below = properties.get(&name).unwrap_or(rest);
+            if below.is_object() {
+                kept.insert(name, known(below, value)?);
             }
         }
+        return Some(same::object(&kept));
     }
-    Some(same::object(&spec))
+    if schema["type"] == "array" && text.starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+        let items: Option<Vec<String>> =
+            items.into_iter().map(|item| known(&schema["items"], item.get())).collect();
+        return Some(format!("[{}]", items?.join(",")));
+    }
+    Some(text.to_owned())
 }
 
 /// Changes one member of an object; anything else stays.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use mcp_hangar_api::annotation::CONVERSION_DATA;
 use serde_json::value::RawValue;
 
+use crate::conversion::stash;
 use crate::defaulting;
 use crate::field::Path;
 use crate::json::{self, Json, Object, write_string};
@@ -150,12 +151,16 @@ fn keep_stash<'a>(
     options: Option<&RawValue>,
     verdict: &mut Verdict,
 ) {
+    let written = metadata.annotations.as_ref().and_then(Json::as_object);
+    let sent = written.and_then(|annotations| annotations.get(CONVERSION_DATA)?.as_str());
+    // Most objects have none, which shows without reading the old one again.
+    if sent.is_none() && !stash::may_be_in(old.get()) {
+        return;
+    }
     let old_annotations = request::annotations_of(old);
     let stored =
         old_annotations.as_ref().and_then(|annotations| annotations.as_object()?.get(CONVERSION_DATA));
     let stored = stored.and_then(Json::as_str);
-    let written = metadata.annotations.as_ref().and_then(Json::as_object);
-    let sent = written.and_then(|annotations| annotations.get(CONVERSION_DATA)?.as_str());
     if stored == sent {
         return;
     }

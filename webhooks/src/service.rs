@@ -82,7 +82,7 @@ impl Webhooks {
                 reviewer,
                 observer,
                 limits: limits.clone(),
-                budget: Budget::new(limits.in_flight_bytes),
+                budget: Budget::new(limits.in_flight_bytes, limits.reserved_bytes),
                 heavy: Arc::new(Semaphore::new(cores)),
             }),
         }

@@ -27,12 +27,15 @@ pub use restore::restore;
 /// What the API server allows for all annotations of an object, keys and values together.
 pub const ANNOTATION_BYTES: usize = 256 * 1024;
 
+/// Whether JSON text could hold the key of the annotation; with escapes it always could.
+pub(crate) fn may_be_in(text: &str) -> bool {
+    text.contains(CONVERSION_DATA) || text.contains("\\u") || text.contains("\\/")
+}
+
 /// Whether the metadata has the stash annotation.
 pub fn is_present(metadata: &Json<'_>) -> bool {
     if let Json::Raw(raw) = metadata
-        && !raw.get().contains(CONVERSION_DATA)
-        && !raw.get().contains("\\u")
-        && !raw.get().contains("\\/")
+        && !may_be_in(raw.get())
     {
         return false;
     }

@@ -19,12 +19,14 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
+    /// What each may take in any case.
+    reserved: usize,
     used: AtomicUsize,
 }
 
 impl Budget {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0) })
+    pub(super) fn new(limit: usize, reserved: usize) -> Arc<Self> {
+        Arc::new(Self { limit, reserved, used: AtomicUsize::new(0) })
     }
 }
 
@@ -43,7 +45,8 @@ impl Charge {
     fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        if before + bytes > self.budget.limit { Err(Refusal::InFlight) } else { Ok(()) }
+        let within = self.bytes <= self.budget.reserved || before + bytes <= self.budget.limit;
+        if within { Ok(()) } else { Err(Refusal::InFlight) }
     }
 
     /// Charges an answer in place of its request. An answer is never refused; what it takes beyond the limit, later

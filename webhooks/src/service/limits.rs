@@ -33,12 +33,17 @@ pub struct Limits {
     pub conversion_bytes: usize,
     /// Bytes of all requests and answers that are in memory at once. 256 MiB.
     pub in_flight_bytes: usize,
+    /// The first bytes of a body, which are taken although all of those are in use: large bodies do not keep out
+    /// ordinary ones, and the connections bound how much that can be. 128 KiB.
+    pub reserved_bytes: usize,
     /// Bodies longer than this are judged on the blocking pool, so that other calls stay fast. 256 KiB.
     pub inline_bytes: usize,
     /// Time that a connection may wait for its next request; longer than the API server's 90 s. 120 s.
     pub idle: Duration,
     /// Time that a client may take no byte of an answer that waits for it. 15 s.
     pub write_stall: Duration,
+    /// Time that a client may take for all of an answer; longer than the API server ever waits for one. 40 s.
+    pub answer: Duration,
     /// Time that a closing connection goes on reading, so that a client that is still sending gets its answer and not
     /// a reset. 1 s.
     pub linger: Duration,
@@ -58,9 +63,11 @@ impl Default for Limits {
             admission_bytes: 8 << 20,
             conversion_bytes: 32 << 20,
             in_flight_bytes: 256 << 20,
+            reserved_bytes: 128 << 10,
             inline_bytes: 256 << 10,
             idle: Duration::from_secs(120),
             write_stall: Duration::from_secs(15),
+            answer: Duration::from_secs(40),
             linger: Duration::from_secs(1),
         }
     }

@@ -17,6 +17,9 @@ use super::{Authority, Leaf, TlsError};
 /// How long a minted leaf is valid.
 pub const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Time between two complaints about handshakes without a certificate: there may be thousands a second.
+const COMPLAIN: Duration = Duration::from_secs(60);
+
 /// Where the resolver reads the time.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
@@ -27,6 +30,7 @@ pub struct LeafResolver {
     current: ArcSwapOption<Current>,
     /// Held by whoever replaces `current`, so that a slow renewal cannot undo a change of authority.
     replacing: Mutex<()>,
+    complained: Mutex<Option<SystemTime>>,
 }
 
 struct Current {
@@ -53,7 +57,13 @@ impl LeafResolver {
     /// A resolver without a certificate: handshakes fail until [`Self::set_authority`] or [`Self::set_files`].
     /// `names` are the DNS names and IP addresses that minted leaves get.
     pub fn new(names: Vec<String>, clock: Clock) -> Self {
-        Self { names, clock, current: ArcSwapOption::empty(), replacing: Mutex::new(()) }
+        Self {
+            names,
+            clock,
+            current: ArcSwapOption::empty(),
+            replacing: Mutex::new(()),
+            complained: Mutex::new(None),
+        }
     }
 
     /// Mints a leaf from `authority` and presents it from now on. On error the former source stays.
@@ -109,26 +119,43 @@ impl LeafResolver {
         }
         let _guard = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(current) = self.current.load_full() else {
-            tracing::warn!("handshake refused: there is no certificate yet");
+            if self.may_complain(now) {
+                tracing::warn!("handshake refused: there is no certificate yet");
+            }
             return None;
         };
         if current.leaf.is_valid_at(now) {
             return Some(Arc::clone(current.leaf.certified_key()));
         }
         let Some(authority) = &current.authority else {
-            tracing::error!(not_after = ?current.leaf.not_after(), "handshake refused: the certificate file is not valid now");
+            if self.may_complain(now) {
+                tracing::error!(not_after = ?current.leaf.not_after(), "handshake refused: the certificate file is not valid now");
+            }
             return None;
         };
         match self.mint(Arc::clone(authority), now) {
             Ok(minted) => Some(Arc::clone(minted.leaf.certified_key())),
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "handshake refused: no valid certificate"
-                );
+                if self.may_complain(now) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "handshake refused: no valid certificate"
+                    );
+                }
                 None
             }
         }
+    }
+
+    /// Once a minute, and whenever the clock was set back: every refusal is counted, but not every one is told.
+    fn may_complain(&self, now: SystemTime) -> bool {
+        let mut last = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        let soon = |last: SystemTime| now.duration_since(last).is_ok_and(|since| since < COMPLAIN);
+        let may = !last.is_some_and(soon);
+        if may {
+            *last = Some(now);
+        }
+        may
     }
 
     /// The caller holds `replacing`.
@@ -143,5 +170,19 @@ impl LeafResolver {
 impl ResolvesServerCert for LeafResolver {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.choose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_come_once_a_minute_and_after_the_clock_was_set_back() {
+        let resolver = LeafResolver::new(Vec::new(), Arc::new(SystemTime::now));
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let told =
+            [1000, 1001, 1059, 1060, 1061, 900, 901, 960].map(|seconds| resolver.may_complain(at(seconds)));
+        assert_eq!(told, [true, false, false, true, false, true, false, true]);
     }
 }

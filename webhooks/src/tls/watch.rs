@@ -48,6 +48,8 @@ struct State {
     since: Instant,
     /// Since when the client has taken nothing although something waits for it.
     stalled: Option<Instant>,
+    /// Since when something has waited for it without a break.
+    sending: Option<Instant>,
     /// Whether an answer was ever given on this connection.
     answered: bool,
 }
@@ -55,7 +57,7 @@ struct State {
 impl Watch {
     pub(super) fn new() -> Arc<Self> {
         let born = Instant::now();
-        let state = State { phase: Phase::Idle, since: born, stalled: None, answered: false };
+        let state = State { phase: Phase::Idle, since: born, stalled: None, sending: None, answered: false };
         Arc::new(Self { born, state: Mutex::new(state), cut: CancellationToken::new() })
     }
 
@@ -94,16 +96,26 @@ impl Watch {
         if !stalled {
             state.stalled = None;
         } else if state.stalled.is_none() {
-            state.stalled = Some(Instant::now());
+            let now = Instant::now();
+            state.stalled = Some(now);
+            state.sending.get_or_insert(now);
         }
+    }
+
+    /// Nothing waits for the client any more.
+    fn sent_all(&self) {
+        let mut state = self.state();
+        state.stalled = None;
+        state.sending = None;
     }
 
     /// By when something must have happened, and the name of the limit. `idle` is given apart, because a server that
     /// is closing waits less long.
     pub(super) fn deadline(&self, limits: &Limits, idle: Duration) -> Option<(Instant, &'static str)> {
         let state = self.state();
-        if let Some(stalled) = state.stalled {
-            return Some((stalled + limits.write_stall, "write_stall"));
+        if let (Some(stalled), Some(sending)) = (state.stalled, state.sending) {
+            let (stall, answer) = (stalled + limits.write_stall, sending + limits.answer);
+            return Some(if stall <= answer { (stall, "write_stall") } else { (answer, "answer_time") });
         }
         match state.phase {
             Phase::Idle => Some((state.since + idle, "idle")),
@@ -181,7 +193,9 @@ impl AsyncWrite for Wire {
         self.stream.is_write_vectored()
     }
 
+    /// Called once TLS and HTTP have nothing left to write.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.sent_all();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -9,7 +9,8 @@ use super::harness::{Client, Site, client_config, eventually, head, ms, post};
 
 #[tokio::test]
 async fn bodies_in_flight_are_bounded_all_together_and_given_back() {
-    let site = Site::start(Limits { in_flight_bytes: 100_000, ..Limits::default() }).await;
+    let limits = Limits { in_flight_bytes: 100_000, reserved_bytes: 0, ..Limits::default() };
+    let site = Site::start(limits).await;
     let mut first = site.connect().await;
     first.send(&head("/convert", "Content-Length: 90000\r\n")).await;
     first.send(&[b'x'; 60_000]).await;
@@ -28,6 +29,22 @@ async fn bodies_in_flight_are_bounded_all_together_and_given_back() {
     first.send(&[b'x'; 30_000]).await;
     assert_eq!(first.answer().await.text(), "convert 90000");
     assert_eq!(site.call("/convert", &[b'x'; 90_000]).await.status, 200);
+}
+
+#[tokio::test]
+async fn large_bodies_in_flight_do_not_keep_out_ordinary_ones() {
+    let limits = Limits { in_flight_bytes: 100_000, reserved_bytes: 10_000, ..Limits::default() };
+    let site = Site::start(limits).await;
+    let mut large = site.connect().await;
+    large.send(&head("/convert", "Content-Length: 100000\r\n")).await;
+    large.send(&[b'x'; 99_000]).await;
+    // Until those bytes have arrived, another large body may pass.
+    while site.call("/convert", &[b'x'; 10_001]).await.status != 503 {}
+    assert_eq!(site.call("/validate", &[b'x'; 10_000]).await.status, 200);
+    assert_eq!(site.call("/convert", &[b'x'; 10_001]).await.status, 503);
+    large.send(&[b'x'; 1000]).await;
+    assert_eq!(large.answer().await.status, 200);
+    assert_eq!(site.call("/convert", &[b'x'; 10_001]).await.status, 200);
 }
 
 #[tokio::test]

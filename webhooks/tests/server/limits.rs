@@ -3,6 +3,7 @@
 //! Every limit is tried from both sides where that is cheap: what is just within it must be answered as usual.
 
 use mcp_hangar_webhooks::service::Limits;
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep};
 
 use super::harness::{Site, head, ms, post, within};
@@ -144,7 +145,8 @@ async fn a_body_that_breaks_off_disturbs_nobody() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_its_answer_is_cut_and_its_bytes_are_given_back() {
-    let limits = Limits { write_stall: ms(300), in_flight_bytes: 1000, ..Limits::default() };
+    let limits =
+        Limits { write_stall: ms(300), in_flight_bytes: 1000, reserved_bytes: 0, ..Limits::default() };
     let site = Site::start(limits).await;
     let mut client = site.connect().await;
     client.send(&post("/validate", b"answer 30000000")).await;
@@ -162,6 +164,33 @@ async fn a_slow_reader_that_takes_its_answer_bit_by_bit_gets_all_of_it() {
     client.send(&post("/validate", b"answer 20000000")).await;
     sleep(ms(300)).await;
     assert_eq!(client.answer().await.body.len(), 20_000_000);
+}
+
+#[tokio::test]
+async fn a_reader_who_takes_its_answer_in_drops_is_cut_although_it_never_stalls() {
+    let site = Site::start(Limits { answer: ms(600), ..Limits::default() }).await;
+    let mut client = site.connect().await;
+    client.send(&post("/validate", b"answer 100000000")).await;
+    let start = Instant::now();
+    let mut drop = vec![0; 256 << 10];
+    while site.observer.count("refused answer_time") == 0 && start.elapsed() < ms(5000) {
+        let _ = client.stream.read(&mut drop).await;
+        sleep(ms(20)).await;
+    }
+    assert_eq!(site.observer.count("refused answer_time"), 1);
+    assert!(start.elapsed() >= ms(500) && start.elapsed() < ms(3000), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn the_time_for_an_answer_begins_anew_with_each() {
+    let site = Site::start(Limits { answer: ms(400), ..Limits::default() }).await;
+    let mut client = site.connect().await;
+    for _ in 0..4 {
+        client.send(&post("/validate", b"answer 8000000")).await;
+        sleep(ms(200)).await;
+        assert_eq!(client.answer().await.body.len(), 8_000_000);
+    }
+    assert_eq!(site.observer.count("refused answer_time"), 0);
 }
 
 #[tokio::test]
