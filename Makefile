@@ -58,7 +58,8 @@ fuzz: ## Fuzz every target for FUZZ_SECONDS (20), or those in FUZZ_TARGETS
 	@fuzz/run.sh
 
 .PHONY: generate
-generate: ## Write deploy/crds and docs/rules.md from the code
+generate: ## Write deploy/crds, docs/rules.md and the compiled schemas from the code
+	UPDATE=1 cargo test --quiet --package mcp-hangar-webhooks --lib the_compiled_schemas >/dev/null
 	cargo run --quiet --package mcp-hangar-operator -- crds --dir deploy/crds
 	cargo run --quiet --package mcp-hangar-operator -- explain --markdown > docs/rules.md
 
