@@ -26,6 +26,7 @@ const ONCE: Duration = Duration::from_secs(60);
 pub(crate) fn all(target: &Target) -> Vec<Attack> {
     vec![
         crowd("1,000 slow headers", 1000, 400, &["cut"], slow_header()),
+        crowd("600 that call once and sleep", 600, 400, &["cut"], sleeper()),
         crowd("1,000 half-open TCP", 1000, 500, &["cut"], half_open()),
         fast("half-open TCP, 400 new/s", 400, 400, &["cut", "left"], come_and_go()),
         fast("handshake flood, 300/s", 64, 300, &["answered", "cut"], flood(target)),
@@ -105,6 +106,26 @@ fn slow_header() -> Attempt {
                 sent = client.send(b"x").await;
             }
             "cut".to_owned()
+        }
+        .boxed()
+    })
+}
+
+/// Calls once, as a good client does, and holds its place for as long as it may.
+fn sleeper() -> Attempt {
+    let request = Arc::new(validate().bytes.to_vec());
+    Arc::new(move |target| {
+        let request = Arc::clone(&request);
+        async move {
+            let Ok(mut client) = target.connect().await else { return "no handshake".to_owned() };
+            let _ = client.send(&request).await;
+            match answer(&mut client).await.as_str() {
+                "200" => match client.answer().await {
+                    Ok(_) => "answered twice".to_owned(),
+                    Err(_) => "cut".to_owned(),
+                },
+                other => other.to_owned(),
+            }
         }
         .boxed()
     })

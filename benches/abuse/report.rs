@@ -31,7 +31,9 @@ pub(crate) fn bound() -> f64 {
     let connections = limits.connections + limits.overflow + limits.half_open;
     // A body's buffer grows by doubling: up to twice what was charged for.
     let bodies = 2 * (limits.in_flight_bytes + limits.connections * limits.reserved_bytes);
-    let judged = available_parallelism().map_or(1, usize::from) * JUDGED * limits.admission_bytes;
+    // One core is left to small reviews.
+    let at_once = available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
+    let judged = at_once * JUDGED * limits.admission_bytes;
     (BASE + connections * CONNECTION + bodies + judged) as f64 / MIB as f64
 }
 

@@ -4,7 +4,6 @@
 //! A fuzzer calls one through `fuzz_targets/`; `tests/corpus.rs` calls all of them with what is kept in `corpus/`, on
 //! any toolchain. The promises themselves are in the modules.
 
-#[allow(dead_code)]
 #[path = "../../webhooks/tests/review/generate.rs"]
 mod generate;
 #[allow(dead_code)]

@@ -69,7 +69,7 @@ struct Shared {
     observer: Arc<dyn Observer>,
     limits: Limits,
     budget: Arc<Budget>,
-    /// Large bodies that are judged at once: as many as there are cores.
+    /// Large bodies that are judged at once: as many as leave a core to the others.
     heavy: Arc<Semaphore>,
 }
 
@@ -83,7 +83,7 @@ impl Webhooks {
                 observer,
                 limits: limits.clone(),
                 budget: Budget::new(limits.in_flight_bytes, limits.reserved_bytes),
-                heavy: Arc::new(Semaphore::new(cores)),
+                heavy: Arc::new(Semaphore::new(cores.saturating_sub(1).max(1))),
             }),
         }
     }

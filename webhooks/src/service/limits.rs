@@ -14,12 +14,13 @@ pub struct Limits {
     /// Connections that are still in their handshake. One more, and the one that has taken longest is cut. 512.
     pub half_open: usize,
     /// Established connections. One more, and the one that has waited longest without ever completing a request is
-    /// cut; where there is none, the new one is told `503`, `Retry-After: 1`. 512.
+    /// cut; where there is none, the one that has idled longest; where all are being answered, the new one is told
+    /// `503`, `Retry-After: 1`. 512.
     pub connections: usize,
     /// Connections beyond that which wait for a place or are being told so. 512.
     pub overflow: usize,
-    /// A connection younger than this is never cut to make room: it may well be a good one. Others wait so long for
-    /// it. 500 ms.
+    /// A connection that is younger than this, or was answered more lately, is never cut to make room: it may well be
+    /// a good one. Others wait so long for it. 500 ms.
     pub patience: Duration,
     /// Time from the first to the last byte of a request's header. 10 s.
     pub header: Duration,

@@ -1,8 +1,9 @@
 //! A bounded number of places for connections; the slowest gives way.
 //!
 //! A newcomer to a full room takes the place of the connection that came first and has not done anything useful yet,
-//! so that slow or half-open clients, however many, cannot keep good ones out. One that is younger than the limit's
-//! patience is never cut, because it may be about to send its request: the newcomer can wait until it is older.
+//! or else of the one that has idled longest since its last answer, so that slow, half-open or sleeping clients, however
+//! many, cannot keep good ones out. A wait that is shorter than the limit's patience is never cut, because a request
+//! may be on its way: the newcomer can wait until it is longer. A call that is being answered is never cut.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,9 +93,15 @@ impl Room {
 }
 
 impl Guests {
-    /// The first that could be spared.
+    /// The one that can best be spared, and since when it has been waited for.
     fn slowest(&self) -> Option<(u64, Instant)> {
-        let (id, watch) = self.present.iter().find(|(_, watch)| watch.is_dispensable())?;
-        Some((*id, watch.born()))
+        let useless = self.present.iter().find(|(_, watch)| watch.is_dispensable());
+        if let Some((id, watch)) = useless {
+            return Some((*id, watch.born()));
+        }
+        self.present
+            .iter()
+            .filter_map(|(id, watch)| Some((*id, watch.waiting_since()?)))
+            .min_by_key(|(_, since)| *since)
     }
 }

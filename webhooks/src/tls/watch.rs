@@ -136,6 +136,12 @@ impl Watch {
         }
     }
 
+    /// Since when the next request, or the rest of one, has not come; `None` while the server has work to do.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.phase != Phase::Handling).then_some(state.since)
+    }
+
     /// Tells the connection to end at once.
     pub(super) fn cut(&self) {
         self.cut.cancel();
