@@ -17,9 +17,13 @@ test: ## All tests: rules, conversion, the server over TLS, and kubectl against 
 	@tests/cluster/build.sh >/dev/null
 	cargo test --workspace --no-fail-fast
 
+.PHONY: test-node
+test-node: ## The end-to-end tests on a whole node: pods, Services, the chart (TEST_ARGS names some)
+	@scripts/test-node.sh $(TEST_ARGS)
+
 .PHONY: up
-up: ## Start etcd, kube-apiserver and the operator on loopback; prints the export lines last
-	@scripts/up.sh
+up: ## Start etcd, kube-apiserver and the operator on loopback, or with NODE=1 a whole node with the chart; prints the export lines last
+	@NODE=$(NODE) scripts/up.sh
 
 .PHONY: down
 down: ## End what `make up` started
@@ -38,7 +42,7 @@ lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo check --quiet --package mcp-hangar-api
 	cargo check --quiet --package mcp-hangar-webhooks
-	@if command -v shellcheck >/dev/null; then shellcheck -x -P SCRIPTDIR scripts/*.sh tests/cluster/*.sh .ci/run; else echo "shellcheck is not installed: scripts not checked"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x -P SCRIPTDIR scripts/*.sh tests/cluster/*.sh tests/cluster/node/*.sh .ci/run; else echo "shellcheck is not installed: scripts not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: dependencies not checked"; fi
 
 .PHONY: bench
@@ -58,10 +62,17 @@ fuzz: ## Fuzz every target for FUZZ_SECONDS (20), or those in FUZZ_TARGETS
 	@fuzz/run.sh
 
 .PHONY: generate
-generate: ## Write deploy/crds, docs/rules.md and the compiled schemas from the code
+generate: ## Write deploy/, docs/rules.md, the generated parts of the charts and the compiled schemas from the code
 	UPDATE=1 cargo test --quiet --package mcp-hangar-webhooks --lib the_compiled_schemas >/dev/null
 	cargo run --quiet --package mcp-hangar-operator -- crds --dir deploy/crds
 	cargo run --quiet --package mcp-hangar-operator -- explain --markdown > docs/rules.md
+	cargo run --quiet --package mcp-hangar-operator -- charts --dir charts
+	@scripts/chart.sh manifest
+	UPDATE=1 cargo test --quiet --test chart the_table_of_values >/dev/null
+
+.PHONY: chart-package
+chart-package: ## Archives and index of both charts in target/charts, for `helm repo add`
+	@scripts/chart.sh package
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG, or an archive where no builder is there

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# `make down`: ends what `make up` started, and nothing else. Quiet and content when nothing runs.
+# `make down`: ends what `make up` started, with NODE=1 or without, and nothing else. Quiet and content when nothing runs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-tests/cluster/down.sh "${CLUSTER_DIR:-target/cluster}"
+dir=${CLUSTER_DIR:-target/cluster}
+tests/cluster/node/down.sh "$dir"
+tests/cluster/down.sh "$dir"

@@ -13,7 +13,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use mcp_hangar_webhooks::policy::ImageDigestPolicy;
 
 use crate::exit::EXIT_CODES;
+use crate::leader::elect::identity;
+use crate::leader::election::Candidate;
 use crate::manifests::{BaseUrl, Endpoint, NAMESPACE, RELEASE, SERVICE};
+use crate::trust::Schedule;
 
 /// Kubernetes operator for MCP servers.
 #[derive(Debug, Parser)]
@@ -82,7 +85,8 @@ fn naming_the_variable(error: clap::Error, command: &clap::Command) -> clap::Err
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the operator: webhooks, certificates, metrics
-    #[command(after_help = RUN_HELP)]
+    // Whoever adds flags to those of a script means his own.
+    #[command(after_help = RUN_HELP, args_override_self = true)]
     Run(Box<RunArgs>),
     /// Print the CRDs, or write them to a directory
     #[command(after_help = CRDS_HELP)]
@@ -90,6 +94,15 @@ pub enum Command {
     /// Explain a code of a denial, such as HGR101
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
+    /// Ask the API server, by dry-runs, whether it uses the webhooks; `helm test` runs it
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+    /// Show CA, served certificates, whom the targets trust and what happens next
+    #[command(after_help = CERTS_HELP)]
+    Certs(CertsArgs),
+    /// Write the generated files of the charts
+    #[command(hide = true)]
+    Charts(ChartsArgs),
     /// Print version, build and served API versions
     Version(VersionArgs),
 }
@@ -112,6 +125,26 @@ const CRDS_HELP: &str = "Example:
   mcp-hangar-operator crds --plain | kubectl apply --server-side -f -
 
 By default the CRDs carry Helm's ownership metadata, so that a chart can adopt them.";
+
+const CHECK_HELP: &str = "Examples:
+  mcp-hangar-operator check --kubeconfig FILE
+  helm test mcp-hangar-operator --namespace mcp-system --logs
+
+A bad object must be refused by our webhooks and a good one taken, in each version. Nothing is stored.
+
+Exit codes:
+  0 all passed   1 one failed   2 wrong flag   3 kubeconfig or credentials";
+
+const CERTS_HELP: &str = "Examples:
+  mcp-hangar-operator certs
+  mcp-hangar-operator certs --context production --namespace mcp-system -o json
+
+Nothing is changed, and no key is ever printed. It needs get on the CA Secret, the two webhook configurations and the
+three CRDs; with get on the Lease and list of EndpointSlices it shows more.
+
+Exit codes:
+  0 in order   1 the API server did not answer   2 wrong flag   3 kubeconfig or credentials
+  5 a permission is missing   6 something needs a look; the table says what";
 
 const EXPLAIN_HELP: &str = "Examples:
   mcp-hangar-operator explain HGR101
@@ -182,6 +215,39 @@ pub struct RunArgs {
     #[arg(long, env = "MCP_HANGAR_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
 
+    /// Whether replicas elect one for what only one may do; false: this one leads, and no other may run
+    #[arg(
+        long,
+        env = "MCP_HANGAR_LEADER_ELECT",
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL"
+    )]
+    pub leader_elect: bool,
+
+    /// Lease of the election, in the namespace of --namespace
+    #[arg(long, env = "MCP_HANGAR_LEADER_ELECT_LEASE_NAME", default_value = RELEASE, value_name = "NAME", value_parser = subdomain)]
+    pub leader_elect_lease_name: String,
+
+    /// How long the others wait after the last sign of the leader before one of them leads
+    #[arg(long, env = "MCP_HANGAR_LEADER_ELECT_LEASE_DURATION", default_value = "15s", value_parser = duration, value_name = "DURATION")]
+    pub leader_elect_lease_duration: Duration,
+
+    /// How long the leader works on when it cannot renew the Lease
+    #[arg(long, env = "MCP_HANGAR_LEADER_ELECT_RENEW_DEADLINE", default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub leader_elect_renew_deadline: Duration,
+
+    /// How often the leader renews the Lease, and the others look at it
+    #[arg(long, env = "MCP_HANGAR_LEADER_ELECT_RETRY_PERIOD", default_value = "2s", value_parser = duration, value_name = "DURATION")]
+    pub leader_elect_retry_period: Duration,
+
+    /// Stored objects of an older version that the leader writes anew in a second; 0: none
+    #[arg(long, env = "MCP_HANGAR_MIGRATE_RATE", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N")]
+    pub migrate_rate: u32,
+
     /// What to do about an image without a digest
     #[arg(long, env = "MCP_HANGAR_IMAGE_DIGEST_POLICY", default_value = "off", value_enum)]
     pub image_digest_policy: DigestPolicy,
@@ -217,20 +283,123 @@ pub struct RunArgs {
     /// Namespace of the pod
     #[arg(long, env = "POD_NAMESPACE", hide = true)]
     pub pod_namespace: Option<String>,
+
+    /// Times of a rotation.
+    #[command(flatten)]
+    pub rotation: RotationArgs,
 }
+
+/// Times of a CA rotation. For tests: nobody needs other ones, and they are not promised to stay.
+#[derive(Debug, Clone, Args)]
+pub struct RotationArgs {
+    /// How long a new CA is trusted before it signs
+    #[arg(long, env = "MCP_HANGAR_CA_ROTATION_PUBLISH_FOR", default_value = "5m", value_parser = duration, hide = true)]
+    pub ca_rotation_publish_for: Duration,
+
+    /// How long the old CA stays trusted beyond one life of a leaf
+    #[arg(long, env = "MCP_HANGAR_CA_ROTATION_RETIRE_GRACE", default_value = "24h", value_parser = duration, hide = true)]
+    pub ca_rotation_retire_grace: Duration,
+
+    /// How much time a CA has left when it is rotated
+    #[arg(long, env = "MCP_HANGAR_CA_ROTATION_BEFORE", default_value = "8760h", value_parser = duration, hide = true)]
+    pub ca_rotation_before: Duration,
+
+    /// How long a CA is valid
+    #[arg(long, env = "MCP_HANGAR_CA_LIFETIME", default_value = "43800h", value_parser = duration, hide = true)]
+    pub ca_lifetime: Duration,
+
+    /// How long a serving certificate is valid
+    #[arg(long, env = "MCP_HANGAR_LEAF_LIFETIME", default_value = "168h", value_parser = duration, hide = true)]
+    pub leaf_lifetime: Duration,
+}
+
+impl RotationArgs {
+    /// The same as a schedule.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            publish_for: self.ca_rotation_publish_for,
+            leaf_life: self.leaf_lifetime,
+            retire_grace: self.ca_rotation_retire_grace,
+            ca_life: self.ca_lifetime,
+            rotate_before: self.ca_rotation_before,
+        }
+    }
+
+    /// A CA must be older than nothing when it is rotated, and outlive its leaves.
+    fn check(&self) -> Result<(), String> {
+        let Self { ca_lifetime, ca_rotation_before, leaf_lifetime, .. } = self;
+        if *leaf_lifetime < Duration::from_secs(1) {
+            return Err(format!("--leaf-lifetime ({leaf_lifetime:?}) is less than 1s"));
+        }
+        if ca_rotation_before >= ca_lifetime {
+            return Err(format!(
+                "--ca-rotation-before ({ca_rotation_before:?}) is not less than --ca-lifetime ({ca_lifetime:?})"
+            ));
+        }
+        if *ca_lifetime > LONGEST_CA {
+            return Err(format!("--ca-lifetime ({ca_lifetime:?}) is more than {LONGEST_CA:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// Twenty years.
+const LONGEST_CA: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 
 impl RunArgs {
     /// What no value shows alone.
     fn check(&self, command: &mut clap::Command) -> Result<(), clap::Error> {
         let Self { drain_minimum, drain_maximum, .. } = self;
-        if drain_minimum <= drain_maximum {
+        let text = if drain_minimum > drain_maximum {
+            format!(
+                "--drain-minimum ({drain_minimum:?}) is longer than --drain-maximum ({drain_maximum:?}); set both, or lower the first"
+            )
+        } else if let Err(text) = self.check_election().and_then(|()| self.rotation.check()) {
+            text
+        } else {
             return Ok(());
-        }
-        let text = format!(
-            "--drain-minimum ({drain_minimum:?}) is longer than --drain-maximum ({drain_maximum:?}); set both, or lower the first"
-        );
+        };
         let run = command.find_subcommand_mut("run").map(|run| run.error(ErrorKind::ArgumentConflict, &text));
         Err(run.unwrap_or_else(|| command.error(ErrorKind::ArgumentConflict, text)))
+    }
+
+    /// A leader must have stopped before another may start, and try again before it has to stop.
+    fn check_election(&self) -> Result<(), String> {
+        let (lease, deadline, retry) = (
+            self.leader_elect_lease_duration,
+            self.leader_elect_renew_deadline,
+            self.leader_elect_retry_period,
+        );
+        let longest = crate::leader::election::LONGEST_LEASE;
+        if lease < Duration::from_secs(1) || lease > longest {
+            return Err(format!(
+                "--leader-elect-lease-duration ({lease:?}) is not between 1s and {longest:?}"
+            ));
+        }
+        if deadline.mul_f64(1.2) > lease {
+            return Err(format!(
+                "--leader-elect-renew-deadline ({deadline:?}) is more than five sixths of --leader-elect-lease-duration ({lease:?}); a \
+                 leader must have stopped before another starts, whatever their clocks do"
+            ));
+        }
+        if retry < Duration::from_millis(100) || retry.mul_f64(2.0) > deadline {
+            return Err(format!(
+                "--leader-elect-retry-period ({retry:?}) is not between 100ms and half of --leader-elect-renew-deadline ({deadline:?})"
+            ));
+        }
+        Ok(())
+    }
+
+    /// This replica in the election; `None` without one.
+    pub fn candidate(&self) -> Option<Candidate> {
+        self.leader_elect.then(|| Candidate {
+            identity: identity(self.pod_name.as_deref()),
+            namespace: self.namespace().to_owned(),
+            name: self.leader_elect_lease_name.clone(),
+            lease_duration: self.leader_elect_lease_duration,
+            renew_deadline: self.leader_elect_renew_deadline,
+            retry_period: self.leader_elect_retry_period,
+        })
     }
 
     /// The namespace of the CA Secret and of the self-test.
@@ -334,6 +503,111 @@ pub struct CrdsArgs {
     /// Without Helm's ownership metadata
     #[arg(long, conflicts_with = "release", env = "MCP_HANGAR_PLAIN")]
     pub plain: bool,
+}
+
+/// `check`
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Kubeconfig file [default: $KUBECONFIG, or the pod's service account]
+    #[arg(long, env = "MCP_HANGAR_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig; naming one also allows ~/.kube/config
+    #[arg(long, env = "MCP_HANGAR_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Namespace of the objects that are tried; nothing is stored [default: $POD_NAMESPACE, or mcp-system]
+    #[arg(long, env = "MCP_HANGAR_NAMESPACE", value_name = "NAMESPACE", value_parser = label)]
+    pub namespace: Option<String>,
+
+    /// Service through which the API server reaches the webhooks, for advice
+    #[arg(long, env = "MCP_HANGAR_SERVICE_NAME", default_value = SERVICE, value_name = "NAME", value_parser = label)]
+    pub service_name: String,
+
+    /// Try again for as long as this before it counts as failed
+    #[arg(long, env = "MCP_HANGAR_CHECK_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub timeout: Duration,
+
+    /// Namespace of the pod
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pub pod_namespace: Option<String>,
+}
+
+impl CheckArgs {
+    /// Where the objects are tried.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().or(self.pod_namespace.as_deref()).unwrap_or(NAMESPACE)
+    }
+}
+
+/// `certs`
+#[derive(Debug, Clone, Args)]
+pub struct CertsArgs {
+    /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's service account]
+    #[arg(long, env = "MCP_HANGAR_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig
+    #[arg(long, env = "MCP_HANGAR_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Namespace of the CA Secret [default: $POD_NAMESPACE, or mcp-system]
+    #[arg(long, short, env = "MCP_HANGAR_NAMESPACE", value_name = "NAMESPACE", value_parser = label)]
+    pub namespace: Option<String>,
+
+    /// Secret that holds the CA
+    #[arg(
+        long,
+        env = "MCP_HANGAR_CA_SECRET",
+        default_value = "mcp-hangar-operator-webhook-ca",
+        value_name = "NAME",
+        value_parser = subdomain
+    )]
+    pub ca_secret: String,
+
+    /// Name of both webhook configurations
+    #[arg(long, env = "MCP_HANGAR_CONFIGURATION_NAME", default_value = RELEASE, value_name = "NAME", value_parser = subdomain)]
+    pub configuration_name: String,
+
+    /// Lease of the leader election
+    #[arg(long, env = "MCP_HANGAR_LEADER_ELECT_LEASE_NAME", default_value = RELEASE, value_name = "NAME", value_parser = subdomain)]
+    pub leader_elect_lease_name: String,
+
+    /// Form of the answer
+    #[arg(long, short, default_value = "table", value_enum)]
+    pub output: CertsFormat,
+
+    /// Namespace of the pod
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pub pod_namespace: Option<String>,
+
+    /// Times of a rotation.
+    #[command(flatten)]
+    pub rotation: RotationArgs,
+}
+
+impl CertsArgs {
+    /// The namespace of the CA Secret.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().or(self.pod_namespace.as_deref()).unwrap_or(NAMESPACE)
+    }
+}
+
+/// Form of what `certs` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CertsFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// `charts`
+#[derive(Debug, Clone, Args)]
+pub struct ChartsArgs {
+    /// Folder that holds the charts
+    #[arg(long, value_name = "DIR", default_value = "charts", env = "MCP_HANGAR_CHARTS_DIR")]
+    pub dir: PathBuf,
 }
 
 /// `explain`
@@ -462,6 +736,52 @@ mod tests {
         let error = run(&["--drain-minimum", "50s", "--drain-maximum", "10s"]).unwrap_err();
         assert!(error.to_string().contains("--drain-maximum (10s)"), "{error}");
         assert!(run(&["--drain-minimum", "10s", "--drain-maximum", "10s"]).is_ok());
+    }
+
+    #[test]
+    fn a_leader_that_could_work_on_while_another_starts_is_refused() {
+        let of = |lease: &str, deadline: &str, retry: &str| {
+            run(&[
+                &format!("--leader-elect-lease-duration={lease}"),
+                &format!("--leader-elect-renew-deadline={deadline}"),
+                &format!("--leader-elect-retry-period={retry}"),
+            ])
+        };
+        assert!(run(&[]).unwrap().candidate().is_some());
+        assert!(of("3s", "2s", "500ms").is_ok());
+        for (lease, deadline, retry, words) in [
+            ("15s", "15s", "2s", "renew-deadline"),
+            ("15s", "13s", "2s", "renew-deadline"),
+            ("11m", "10s", "2s", "lease-duration"),
+            ("0s", "0s", "0s", "lease-duration"),
+            ("15s", "10s", "6s", "retry-period"),
+            ("15s", "10s", "1ms", "retry-period"),
+        ] {
+            let error = of(lease, deadline, retry).unwrap_err().to_string();
+            assert!(error.contains(words), "{lease} {deadline} {retry}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_times_of_a_rotation_are_those_of_the_design_unless_a_test_says_otherwise() {
+        assert_eq!(run(&[]).unwrap().rotation.schedule(), Schedule::default());
+        let error = run(&["--ca-lifetime=1h", "--ca-rotation-before=1h"]).unwrap_err().to_string();
+        assert!(error.contains("--ca-rotation-before"), "{error}");
+        assert!(run(&["--leaf-lifetime=0s"]).is_err());
+        assert!(run(&["--ca-lifetime=200000h"]).is_err());
+    }
+
+    #[test]
+    fn of_a_flag_that_is_given_twice_the_last_one_counts() {
+        let args = run(&["--webhook-addr=127.0.0.1:1", "--webhook-addr", "127.0.0.1:2"]).unwrap();
+        assert_eq!(args.webhook_addr.port(), 2);
+    }
+
+    #[test]
+    fn the_election_is_switched_off_by_a_value() {
+        assert!(run(&["--leader-elect"]).unwrap().leader_elect);
+        assert!(run(&["--leader-elect=false"]).unwrap().candidate().is_none());
+        assert!(run(&["--leader-elect=perhaps"]).is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::exit::RunError;
 use crate::manifests::{Endpoint, FIELD_MANAGER};
 use crate::metrics::Metrics;
 use crate::retry::Link;
+use crate::trust::Schedule;
 use crate::words;
 
 /// Events may hold 1 kB of text.
@@ -41,6 +42,12 @@ pub struct Context {
     pub ca_secret: String,
     /// Name of both webhook configurations.
     pub configuration_name: String,
+    /// Name of the Lease, where there is an election.
+    pub lease: Option<String>,
+    /// Stored objects that are written in the storage version in a second; 0: none.
+    pub migrate_rate: u32,
+    /// Times of a CA rotation.
+    pub schedule: Schedule,
     recorder: Recorder,
     regarding: ObjectReference,
     settled: AtomicBool,
@@ -99,6 +106,9 @@ impl Context {
             namespace: args.namespace().to_owned(),
             ca_secret: args.ca_secret.clone(),
             configuration_name: args.configuration_name.clone(),
+            lease: args.leader_elect.then(|| args.leader_elect_lease_name.clone()),
+            migrate_rate: args.migrate_rate,
+            schedule: args.rotation.schedule(),
             settled: AtomicBool::new(false),
         }
     }
@@ -120,16 +130,52 @@ impl Context {
 
     /// Publishes an Event; the log has the same text, so that a failure to publish loses nothing.
     pub async fn event(&self, type_: EventType, reason: &str, action: &str, note: &str) {
+        self.publish(&self.regarding, None, type_, reason, action, note).await;
+    }
+
+    /// The same about another object than the operator itself.
+    pub async fn event_about(
+        &self,
+        regarding: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
+        self.publish(regarding, None, type_, reason, action, note).await;
+    }
+
+    /// The same with an object that it was done to. Events that differ in their notes only are counted as one for some
+    /// minutes, and the later notes are lost; those about different objects are not.
+    pub async fn event_with(
+        &self,
+        related: ObjectReference,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
+        self.publish(&self.regarding, Some(related), type_, reason, action, note).await;
+    }
+
+    async fn publish(
+        &self,
+        regarding: &ObjectReference,
+        related: Option<ObjectReference>,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
         let event = Event {
             type_,
             reason: reason.into(),
             action: action.into(),
             note: Some(cut(note, LONGEST_NOTE).to_owned()),
-            secondary: None,
+            secondary: related,
         };
         let published =
-            tokio::time::timeout(Duration::from_secs(5), self.recorder.publish(&event, &self.regarding))
-                .await;
+            tokio::time::timeout(Duration::from_secs(5), self.recorder.publish(&event, regarding)).await;
         if let Ok(Err(error)) = published {
             tracing::debug!("failed to publish event {reason}: {}", words::client(&error));
         }

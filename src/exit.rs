@@ -22,6 +22,8 @@ pub enum ExitCode {
     Bind = 4,
     /// A permission is missing.
     Permission = 5,
+    /// `certs` found something that needs a person.
+    Attention = 6,
 }
 
 /// The table that `--help` prints.
@@ -31,7 +33,8 @@ pub const EXIT_CODES: &str = "Exit codes:
   2  wrong flag, value or code
   3  kubeconfig, credentials or certificate files missing or invalid
   4  a port is taken or an address cannot be bound
-  5  a permission is missing (the message names all of them)";
+  5  a permission is missing (the message names all of them)
+  6  certs found something that needs a look";
 
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
@@ -158,6 +161,7 @@ mod tests {
             ExitCode::Configuration,
             ExitCode::Bind,
             ExitCode::Permission,
+            ExitCode::Attention,
         ] {
             assert!(EXIT_CODES.contains(&format!("\n  {}  ", code as u8)), "{code:?}");
         }

@@ -4,13 +4,17 @@
 //! carry them, [`health`] and [`metrics`] say how it goes. What reviews are answered with lives in
 //! `mcp-hangar-webhooks`; the types and CRDs in `mcp-hangar-api`.
 
+pub mod certs;
+pub mod check;
 pub mod cli;
 pub mod context;
 pub mod exit;
 pub mod health;
+pub mod leader;
 pub mod logging;
 pub mod manifests;
 pub mod metrics;
+pub mod migrate;
 pub mod output;
 pub mod permissions;
 pub mod retry;

@@ -8,7 +8,7 @@ use std::process::ExitCode as Code;
 use mcp_hangar_operator::cli::{Cli, Command, RunArgs};
 use mcp_hangar_operator::exit::{ExitCode, RunError};
 use mcp_hangar_operator::output::OutputError;
-use mcp_hangar_operator::{logging, output, run};
+use mcp_hangar_operator::{certs, check, logging, output, run};
 
 fn main() -> Code {
     // The client of the API server takes the process-wide provider. It can be set once, and here nobody has.
@@ -17,6 +17,9 @@ fn main() -> Code {
     let printed = match &Cli::read().command {
         Command::Run(args) => return operate(args).into(),
         Command::Crds(args) => output::crds(args, &mut out),
+        Command::Check(args) => return answer(check::check(args, &mut out)).into(),
+        Command::Certs(args) => return answer(certs::certs(args, &mut out)).into(),
+        Command::Charts(args) => output::charts(args),
         Command::Explain(args) => output::explain(args, &mut out),
         Command::Version(args) => output::version(args, &mut out),
     };
@@ -25,12 +28,23 @@ fn main() -> Code {
         Err(error) => {
             let code = match &error {
                 OutputError::UnknownCode(_) => ExitCode::Usage,
-                OutputError::Write { .. } | OutputError::Yaml { .. } => ExitCode::Failure,
+                OutputError::Write { .. } | OutputError::Yaml { .. } | OutputError::Chart(_) => {
+                    ExitCode::Failure
+                }
             };
             complain(&error.into());
             code.into()
         }
     }
+}
+
+/// Ends a command that has said on standard output how it went.
+fn answer(result: Result<ExitCode, RunError>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        let code = error.exit_code();
+        complain(&error.into());
+        code
+    })
 }
 
 fn operate(args: &RunArgs) -> ExitCode {

@@ -4,6 +4,8 @@
 //! API default spelled out, so that nothing reads as drift. The only source of these texts: `run --webhook-url`,
 //! `crds` and everything generated build on it. Which of them is written when is [`crate::trust`]'s matter.
 
+pub mod chart;
+
 use std::collections::BTreeMap;
 
 use axum::http::Uri;

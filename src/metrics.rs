@@ -15,7 +15,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::manifests::VERSIONS;
+use crate::manifests::{RESOURCES, VERSIONS};
+use crate::trust::state::PHASES;
 use crate::version::Build;
 
 const UNKNOWN: &str = "unknown";
@@ -48,8 +49,21 @@ pub struct Metrics {
     certificate_expiry: IntGaugeVec,
     bundle_in_sync: IntGaugeVec,
     bundle_writes: IntCounterVec,
+    ca_phase: IntGaugeVec,
+    ca_rotations: IntCounterVec,
     selftest_passed: IntGauge,
+    selftest_time: IntGauge,
     api_server_up: IntGauge,
+    leader: IntGauge,
+    leader_transitions: IntCounterVec,
+    migration: Migration,
+}
+
+/// The series of the storage migration, by resource.
+struct Migration {
+    remaining: IntGaugeVec,
+    done: IntCounterVec,
+    failed: IntGaugeVec,
 }
 
 /// The series of the webhook server.
@@ -96,6 +110,25 @@ impl Requests {
     }
 }
 
+impl Migration {
+    fn register(r: &mut Register) -> Result<Self, Error> {
+        let remaining = "Stored objects that have not been looked at yet.";
+        let done = "Stored objects that were written in the storage version.";
+        let failed = "Stored objects that could not be written; they are tried again.";
+        let series = Self {
+            remaining: r.gauges("storage_migration_remaining", remaining, &["resource"])?,
+            done: r.counters("storage_migration_done_total", done, &["resource"])?,
+            failed: r.gauges("storage_migration_failed", failed, &["resource"])?,
+        };
+        for resource in RESOURCES {
+            series.remaining.with_label_values(&[resource]).set(0);
+            series.done.with_label_values(&[resource]).inc_by(0);
+            series.failed.with_label_values(&[resource]).set(0);
+        }
+        Ok(series)
+    }
+}
+
 impl Metrics {
     /// Registers every series, those of requests without any value yet.
     pub fn new(build: &Build) -> Result<Self, Error> {
@@ -113,8 +146,22 @@ impl Metrics {
             certificate_expiry: r.gauges("certificate_expiry_timestamp_seconds", expiry, &["which"])?,
             bundle_in_sync: r.gauges("ca_bundle_in_sync", in_sync, &["target"])?,
             bundle_writes: r.counters("ca_bundle_writes_total", "Repairs of a target.", &["target"])?,
+            ca_phase: r.gauges("ca_rotation_phase", "1 for the phase of the CA rotation.", &["phase"])?,
+            ca_rotations: r.counters(
+                "ca_rotations_total",
+                "CAs that this replica put to use, by reason.",
+                &["reason"],
+            )?,
             selftest_passed: r.gauge("selftest_passed", selftest)?,
+            selftest_time: r.gauge("selftest_last_timestamp_seconds", "When the last self-test ended.")?,
             api_server_up: r.gauge("api_server_up", "1 while the API server answers.")?,
+            leader: r.gauge("leader", "1 while this replica leads.")?,
+            leader_transitions: r.counters(
+                "leader_transitions_total",
+                "How often this replica came to lead or ceased to.",
+                &["to"],
+            )?,
+            migration: Migration::register(&mut r)?,
             series: r.series,
             registry: r.registry,
         })
@@ -148,9 +195,55 @@ impl Metrics {
         self.bundle_writes.with_label_values(&[target]).inc();
     }
 
+    /// There is no such certificate any more.
+    pub fn certificate_is_gone(&self, which: &str) {
+        // It may never have been there.
+        let _ = self.certificate_expiry.remove_label_values(&[which]);
+    }
+
+    /// The phase of the CA rotation.
+    pub fn ca_phase(&self, phase: &str) {
+        self.ca_phase.reset();
+        for known in PHASES {
+            self.ca_phase.with_label_values(&[known]).set(i64::from(known == phase));
+        }
+        if !PHASES.contains(&phase) {
+            self.ca_phase.with_label_values(&[OTHER]).set(1);
+        }
+    }
+
+    /// This replica put another CA to use.
+    pub fn ca_rotated(&self, reason: &str) {
+        self.ca_rotations.with_label_values(&[reason]).inc();
+    }
+
     /// The result of the last self-test.
     pub fn selftest(&self, passed: bool) {
         self.selftest_passed.set(i64::from(passed));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        self.selftest_time.set(i64::try_from(now).unwrap_or(i64::MAX));
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// This replica came to lead, or ceased to.
+    pub fn leader_turned(&self, leads: bool) {
+        self.leader_transitions.with_label_values(&[if leads { "leader" } else { "follower" }]).inc();
+    }
+
+    /// How far the storage migration of a resource is.
+    pub fn migration(&self, resource: &str, remaining: i64, failed: usize) {
+        self.migration.remaining.with_label_values(&[resource]).set(remaining);
+        let failed = i64::try_from(failed).unwrap_or(i64::MAX);
+        self.migration.failed.with_label_values(&[resource]).set(failed);
+    }
+
+    /// An object was written in the storage version, or need not be.
+    pub fn migrated(&self, resource: &str) {
+        self.migration.done.with_label_values(&[resource]).inc();
     }
 
     /// Whether the API server answers.

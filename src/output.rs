@@ -9,7 +9,8 @@ use std::path::Path;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use mcp_hangar_webhooks::validation::code::{self, CODES};
 
-use crate::cli::{CrdsArgs, ExplainArgs, OutputFormat, VersionArgs};
+use crate::cli::{ChartsArgs, CrdsArgs, ExplainArgs, OutputFormat, VersionArgs};
+use crate::manifests::chart::{self, ChartError};
 use crate::manifests::{self, Endpoint};
 use crate::version::Build;
 
@@ -34,6 +35,9 @@ pub enum OutputError {
         /// Why.
         reason: String,
     },
+    /// Files of the charts.
+    #[error(transparent)]
+    Chart(#[from] ChartError),
     /// Codes that do not exist; the text says what does.
     #[error("failed to find {0}")]
     UnknownCode(String),
@@ -45,6 +49,7 @@ impl OutputError {
         match self {
             Self::Write { .. } => "write",
             Self::Yaml { .. } => "yaml",
+            Self::Chart(error) => error.kind(),
             Self::UnknownCode(_) => "unknown_code",
         }
     }
@@ -75,6 +80,19 @@ pub fn release_crds(args: &CrdsArgs) -> Vec<CustomResourceDefinition> {
         return crds;
     }
     crds.into_iter().map(|crd| mcp_hangar_api::crd::for_release(crd, release, release_namespace)).collect()
+}
+
+/// `charts`
+pub fn charts(args: &ChartsArgs) -> Result<(), OutputError> {
+    for chart::File { path, text } in chart::files()? {
+        let path = args.dir.join(path);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| OutputError::Write { place: folder.display().to_string(), source })?;
+        }
+        write_file(&path, &text)?;
+    }
+    Ok(())
 }
 
 /// `explain`

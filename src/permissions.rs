@@ -1,8 +1,10 @@
 //! Which permissions the operator needs, and what is said when one is missing.
 //!
-//! The list is a value, so that one message can name all that is missing and generated RBAC can come from it. Nothing
-//! is asked of the API server until it has refused something; then each permission is asked for, and when some are
-//! still missing after a grace (RBAC may be created after the pod), the process ends with a message that helps.
+//! The list is a value, so that one message can name all that is missing and generated RBAC can come from it. Each
+//! permission is asked for once, after a grace (RBAC may be created after the pod), and again when the API server has
+//! refused something; when that happens before all was in place, the process ends with a message that helps.
+
+pub mod rules;
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +33,7 @@ pub struct Permission {
     pub verb: &'static str,
     /// API group, empty for the core.
     pub group: &'static str,
-    /// Plural name.
+    /// Plural name; `/status` behind it where that is meant.
     pub resource: String,
     /// Namespace, `None` for the whole cluster.
     pub namespace: Option<String>,
@@ -42,12 +44,16 @@ pub struct Permission {
 impl Permission {
     /// The object, without the verb.
     fn object(&self) -> String {
-        let mut text = self.resource.clone();
+        let (resource, subresource) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
+        let mut text = resource.to_owned();
         if !self.group.is_empty() {
             text.push_str(&format!(".{}", self.group));
         }
         if let Some(name) = &self.name {
             text.push_str(&format!("/{name}"));
+        }
+        if !subresource.is_empty() {
+            text.push_str(&format!(" --subresource={subresource}"));
         }
         text
     }
@@ -59,8 +65,40 @@ impl Permission {
     }
 }
 
+/// What the permissions are about. Generated roles put text of a template where a cluster has names.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// Namespace of the CA Secret and of the self-test.
+    pub namespace: &'a str,
+    /// Name of the CA Secret.
+    pub ca_secret: &'a str,
+    /// Name of both webhook configurations.
+    pub configuration_name: &'a str,
+    /// Whether the operator itself applies CRDs and configurations.
+    pub applies: bool,
+    /// False when certificates come from files.
+    pub own_ca: bool,
+    /// Name of the Lease, where there is an election.
+    pub lease: Option<&'a str>,
+    /// Whether stored objects are written in the storage version.
+    pub migrates: bool,
+}
+
 /// All that the parts of this release need; `own_ca` is false when certificates come from files.
 pub fn needed(ctx: &Context, own_ca: bool) -> Vec<Permission> {
+    needed_in(Scope {
+        namespace: &ctx.namespace,
+        ca_secret: &ctx.ca_secret,
+        configuration_name: &ctx.configuration_name,
+        applies: ctx.applies(),
+        own_ca,
+        lease: ctx.lease.as_deref(),
+        migrates: ctx.migrate_rate > 0,
+    })
+}
+
+/// The list behind [`needed`], without a cluster: roles are generated from it, see [`rules`].
+pub fn needed_in(scope: Scope<'_>) -> Vec<Permission> {
     const WATCH: [&str; 3] = ["get", "list", "watch"];
     let mut all = Vec::new();
     let mut add =
@@ -74,47 +112,86 @@ pub fn needed(ctx: &Context, own_ca: bool) -> Vec<Permission> {
                 name: name.filter(|_| verb != "create").map(str::to_owned),
             }));
         };
-    let namespace = Some(ctx.namespace.as_str());
-    if own_ca {
-        add(&WATCH, "", "secrets", namespace, Some(&ctx.ca_secret));
-        add(&["create", "update"], "", "secrets", namespace, Some(&ctx.ca_secret));
+    let namespace = Some(scope.namespace);
+    if scope.own_ca {
+        add(&WATCH, "", "secrets", namespace, Some(scope.ca_secret));
+        add(&["create", "update"], "", "secrets", namespace, Some(scope.ca_secret));
     }
-    let writes: &[&str] = if ctx.applies() { &["patch", "create"] } else { &["patch"] };
+    let writes: &[&str] = if scope.applies { &["patch", "create"] } else { &["patch"] };
     for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
-        add(&WATCH, "admissionregistration.k8s.io", resource, None, Some(&ctx.configuration_name));
-        add(writes, "admissionregistration.k8s.io", resource, None, Some(&ctx.configuration_name));
+        add(&WATCH, "admissionregistration.k8s.io", resource, None, Some(scope.configuration_name));
+        add(writes, "admissionregistration.k8s.io", resource, None, Some(scope.configuration_name));
     }
     for resource in RESOURCES {
         let name = crd_name(resource);
         add(&WATCH, "apiextensions.k8s.io", "customresourcedefinitions", None, Some(&name));
         add(writes, "apiextensions.k8s.io", "customresourcedefinitions", None, Some(&name));
     }
+    if scope.migrates {
+        for resource in RESOURCES {
+            add(&["list", "patch"], GROUP, resource, None, None);
+            let name = crd_name(resource);
+            add(&["patch"], "apiextensions.k8s.io", "customresourcedefinitions/status", None, Some(&name));
+        }
+    }
+    if let Some(lease) = scope.lease {
+        add(&["get", "create", "update"], "coordination.k8s.io", "leases", namespace, Some(lease));
+    }
     add(&["create"], GROUP, "mcpproviders", namespace, None);
-    if ctx.applies() {
-        add(&["get", "create"], "", "namespaces", None, Some(&ctx.namespace));
+    add(&["create", "patch"], "events.k8s.io", "events", namespace, None);
+    if scope.applies {
+        add(&["get", "create"], "", "namespaces", None, Some(scope.namespace));
     }
     all
 }
 
-/// Waits for refusals and looks into them. Ends only with an error: the process cannot do its work.
+/// Looks ahead once, then waits for refusals and looks into them. Ends only with an error: the process cannot do its work.
 pub async fn guard(ctx: &Context, own_ca: bool) -> RunError {
     let needed = needed(ctx, own_ca);
+    tokio::select! {
+        error = look_into_refusals(ctx, &needed) => error,
+        error = look_ahead(ctx, &needed) => error,
+    }
+}
+
+/// Says what is missing although nobody has been refused yet: what only a rotation in years needs is not missed until
+/// then. Asked once, after the grace; again only while something is missing or there is no answer.
+async fn look_ahead(ctx: &Context, needed: &[Permission]) -> RunError {
+    let mut wait = GRACE;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = SLOW;
+        match missing(ctx, needed).await {
+            Ok(missing) if missing.is_empty() => return std::future::pending().await,
+            Ok(missing) => {
+                let report = explain(&missing);
+                tracing::error!("some of what the operator does, now or later, will be refused: {report}");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn look_into_refusals(ctx: &Context, needed: &[Permission]) -> RunError {
     let mut spell = Spell::default();
     loop {
         ctx.link.refused.notified().await;
         let Some(refusal) = ctx.link.take_refusal() else { continue };
         let certain = spell.refused(Instant::now()) >= GRACE;
         let report = match &refusal {
-            Refusal::Credentials if certain && !ctx.settled() => return RunError::Credentials,
+            Refusal::Credentials if certain && !ctx.settled() && !ctx.link.is_serving() => {
+                return RunError::Credentials;
+            }
             Refusal::Credentials => "the API server refuses the credentials (401 Unauthorized)".to_owned(),
-            Refusal::Permission(words) => match missing(ctx, &needed).await {
+            Refusal::Permission(words) => match missing(ctx, needed).await {
                 // The server may refuse what it says it allows: an admission plugin, a webhook.
                 Ok(missing) if missing.is_empty() => continue,
                 Ok(missing) => explain(&missing),
                 Err(_) => words.clone(),
             },
         };
-        if ctx.settled() {
+        // During a rolling update this may be the only pod left that answers.
+        if ctx.settled() || ctx.link.is_serving() {
             tracing::error!("webhooks go on serving, but something is refused: {report}");
             tokio::time::sleep(SLOW).await;
         } else if certain {
@@ -154,12 +231,17 @@ async fn missing(ctx: &Context, needed: &[Permission]) -> Result<Vec<Permission>
 
 async fn allowed(ctx: &Context, permission: &Permission) -> Result<bool, ClusterError> {
     let Permission { verb, group, resource, namespace, name } = permission.clone();
+    let (resource, subresource) = match resource.split_once('/') {
+        Some((resource, subresource)) => (resource.to_owned(), Some(subresource.to_owned())),
+        None => (resource, None),
+    };
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
                 verb: Some(verb.into()),
                 group: Some(group.into()),
                 resource: Some(resource),
+                subresource,
                 namespace,
                 name,
                 ..ResourceAttributes::default()

@@ -157,6 +157,13 @@ impl ClusterError {
         }
     }
 
+    /// Refused by a policy, a quota or a webhook, and not because the account may not do it at all: those words are
+    /// `User "x" cannot patch resource "y"`.
+    pub fn by_admission(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if matches!(&**source, kube::Error::Api(status)
+            if status.code == 403 && !(status.message.contains("User \"") && status.message.contains("\" cannot "))))
+    }
+
     /// What was tried, whatever became of it.
     fn topic(&self) -> String {
         match self {
@@ -221,6 +228,11 @@ impl Link {
         self.serving.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the webhooks have a certificate.
+    pub fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
     /// Makes a call, limits its time, and takes note of how it went.
     pub async fn call<T>(
         &self,
@@ -246,6 +258,7 @@ impl Link {
         let result = limited(WEBHOOK_PATIENCE, verb, object.into(), call).await;
         if let Err(error) = &result
             && matches!(error.trouble(), Trouble::Forbidden | Trouble::Credentials)
+            && !error.by_admission()
         {
             self.note(error);
         }
@@ -424,6 +437,19 @@ mod tests {
         let status = Status::failure("is being terminated", "Forbidden").with_code(403).with_details(details);
         assert_eq!(Trouble::of(&kube::Error::Api(status.boxed())), Trouble::Terminating);
         assert_eq!(Trouble::of(&api(403, "Forbidden")), Trouble::Forbidden);
+    }
+
+    #[test]
+    fn a_policy_that_refuses_an_object_is_not_a_missing_permission() {
+        let of = |message: &str| {
+            let source = kube::Error::Api(Status::failure(message, "Forbidden").with_code(403).boxed());
+            ClusterError::Call { verb: "patch", object: "x".into(), source: Box::new(source) }.by_admission()
+        };
+        assert!(of("admission webhook \"x\" denied the request: no"));
+        assert!(of("mcpproviders.mcp-hangar.io \"a\" is forbidden: exceeded quota: q"));
+        assert!(!of(
+            "mcpproviders.mcp-hangar.io \"a\" is forbidden: User \"b\" cannot patch resource \"mcpproviders\" in API group"
+        ));
     }
 
     #[test]

@@ -23,14 +23,19 @@ use crate::cli::{RunArgs, TlsMode};
 use crate::context::{Context, find_cluster};
 use crate::exit::RunError;
 use crate::health::{Health, bind, health_router, metrics_router};
+use crate::leader::{self, Election, Leadership};
 use crate::manifests::Endpoint;
 use crate::metrics::Metrics;
+use crate::migrate;
 use crate::permissions;
-use crate::trust::{self, Bundle, files, inject, selftest, store};
+use crate::trust::{self, Bundle, files, inject, lead, selftest, store};
 use crate::version::Build;
 
 /// A signal that comes this soon after the first is the same one.
 const REPEAT: Duration = Duration::from_millis(500);
+
+/// File descriptors for all connections, with room for the rest.
+const DESCRIPTORS: u64 = 4096;
 
 /// Everything that is bound, before anything is answered.
 struct Listeners {
@@ -77,6 +82,7 @@ fn address(listener: &TcpListener, wished: SocketAddr) -> SocketAddr {
 /// Runs until a signal, or until something makes going on pointless.
 pub async fn run(args: &RunArgs) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
+    raise_descriptors();
     let config = find_cluster(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
     let metrics = Metrics::new(&Build::current())
         .map(Arc::new)
@@ -86,7 +92,10 @@ pub async fn run(args: &RunArgs) -> Result<(), RunError> {
         Endpoint::Url(url) if url.port() == 0 => Endpoint::Url(url.with_port(listeners.webhook_addr.port())),
         endpoint => endpoint,
     };
-    let resolver = Arc::new(LeafResolver::new(endpoint.server_names(), Arc::new(SystemTime::now)));
+    let resolver = Arc::new(
+        LeafResolver::new(endpoint.server_names(), Arc::new(SystemTime::now))
+            .with_leaf_lifetime(args.rotation.leaf_lifetime),
+    );
     let source = Source::prepare(args, &resolver, &metrics)?;
     let ctx = Arc::new(Context::new(args, config, endpoint, Arc::clone(&metrics))?);
     let health = Arc::new(Health::new(Arc::clone(&resolver)));
@@ -106,7 +115,6 @@ pub async fn run(args: &RunArgs) -> Result<(), RunError> {
         let router = metrics_router(Arc::clone(&metrics), Arc::clone(&resolver));
         serve_plain(&mut tasks, "metrics", listener, router);
     }
-    start_trust(&mut tasks, &ctx, source, resolver, webhook_addr);
     let drain = Drain {
         signal: CancellationToken::new(),
         now: CancellationToken::new(),
@@ -114,9 +122,25 @@ pub async fn run(args: &RunArgs) -> Result<(), RunError> {
         quiet: args.drain_quiet,
         cap: args.drain_maximum,
     };
+    let (leadership, parted) = start_election(&mut tasks, &ctx, args, &drain.signal);
+    start_trust(&mut tasks, &ctx, source, resolver, webhook_addr, &leadership);
+    start_leading(&mut tasks, &ctx, &leadership);
     let webhooks = tokio::spawn(tls::serve(webhooks, tls, router, Limits::default(), metrics, drain.clone()));
     health.listening();
-    until_drained(&mut signals, &mut tasks, webhooks, &health, &drain).await
+    until_drained(&mut signals, &mut tasks, webhooks, &health, &drain, &parted).await
+}
+
+/// The server's limits count connections: three rooms of 512, more than many systems let a process open by default.
+fn raise_descriptors() {
+    match rlimit::increase_nofile_limit(DESCRIPTORS) {
+        Ok(limit) if limit >= DESCRIPTORS => {}
+        Ok(limit) => tracing::warn!(
+            limit,
+            wanted = DESCRIPTORS,
+            "few file descriptors: many connections at once will wait"
+        ),
+        Err(error) => tracing::warn!(%error, "failed to raise limit of file descriptors"),
+    }
 }
 
 /// Waits for a signal and lets the webhooks end; whatever else ends before is an error.
@@ -126,6 +150,7 @@ async fn until_drained(
     mut webhooks: JoinHandle<()>,
     health: &Health,
     drain: &Drain,
+    parted: &CancellationToken,
 ) -> Result<(), RunError> {
     tokio::select! {
         name = signals.next() => tracing::info!(signal = name, "shutting down"),
@@ -138,10 +163,15 @@ async fn until_drained(
         }
     }
     health.drain();
+    // The leader's work ends and its Lease is given up now, while the webhooks go on.
     drain.signal.cancel();
+    let drained = async {
+        let _ = (&mut webhooks).await;
+        parted.cancelled().await;
+    };
     // Metrics and health answer to the end, and so does whatever keeps the bundles right.
     tokio::select! {
-        _ = &mut webhooks => {
+        () = drained => {
             tracing::info!("drained");
             Ok(())
         }
@@ -196,11 +226,13 @@ fn start_trust(
     source: Source,
     resolver: Arc<LeafResolver>,
     listening: SocketAddr,
+    leadership: &Leadership,
 ) {
+    let (leading, leads) = watch::channel(false);
     let (bundle, bundles) = watch::channel(None);
     let (injected, injections) = watch::channel(0);
     let own_ca = matches!(source, Source::Store);
-    tasks.spawn(stops("the leaf", trust::keep_leaf_fresh(Arc::clone(&resolver))));
+    tasks.spawn(stops("the leaf", trust::keep_leaf_fresh(Arc::clone(&resolver), ctx.schedule.leaf_life)));
     let shared = Arc::clone(ctx);
     match source {
         Source::Store => {
@@ -212,14 +244,52 @@ fn start_trust(
             stops("the certificate files", files::keep(&shared, &dir, set, &resolver, &bundle)).await
         }),
     };
-    let shared = Arc::clone(ctx);
-    tasks.spawn(async move { stops("the bundles", inject::keep(&shared, bundles, &injected)).await });
+    let (shared, lead) = (Arc::clone(ctx), leadership.clone());
+    tasks.spawn(async move {
+        stops("the bundles", inject::keep(&shared, bundles, &lead, leads, &injected)).await
+    });
+    let (shared, leadership) = (Arc::clone(ctx), leadership.clone());
+    tasks.spawn(async move {
+        let work = || async {
+            if own_ca { lead::rotate(&shared, &leading).await } else { lead::inject_only(&leading).await }
+        };
+        stops("the CA rotation", leadership.while_leading(work)).await
+    });
     let shared = Arc::clone(ctx);
     tasks.spawn(async move {
         stops("the self-test", selftest::keep(&shared, injections, &listening.to_string())).await
     });
     let shared = Arc::clone(ctx);
     tasks.spawn(async move { permissions::guard(&shared, own_ca).await });
+}
+
+/// Takes part in the election until `signal`; the token says when the Lease has been given up.
+fn start_election(
+    tasks: &mut JoinSet<RunError>,
+    ctx: &Arc<Context>,
+    args: &RunArgs,
+    signal: &CancellationToken,
+) -> (Leadership, CancellationToken) {
+    let Some(candidate) = args.candidate() else {
+        ctx.metrics.leads(true);
+        let parted = CancellationToken::new();
+        parted.cancel();
+        return (Leadership::always(), parted);
+    };
+    let (election, leadership) = Election::enter(candidate, signal.clone());
+    let parted = election.ended();
+    tasks.spawn(stops("the election", leader::keep(Arc::clone(ctx), election)));
+    (leadership, parted)
+}
+
+/// What only the leader does.
+fn start_leading(tasks: &mut JoinSet<RunError>, ctx: &Arc<Context>, leadership: &Leadership) {
+    if ctx.migrate_rate > 0 {
+        let (shared, leadership) = (Arc::clone(ctx), leadership.clone());
+        tasks.spawn(async move {
+            stops("the storage migration", leadership.while_leading(|| migrate::keep(&shared))).await
+        });
+    }
 }
 
 /// A task that never ends; should it, that is why the process does.

@@ -1,14 +1,19 @@
 //! Certificates that nobody has to manage: one CA in a Secret, a leaf in memory, the bundle wherever it is needed.
 //!
 //! [`store`] (or [`files`]) decides which CA is current and publishes its bundle, [`inject`] puts that bundle and our
-//! address where the API server looks, [`selftest`] has the API server prove that it works. They talk through two
-//! watch channels. Rotation will publish bundles of several CAs the same way; every replica does all of this alone.
+//! address where the API server looks, [`selftest`] has the API server prove that it works. They talk through watch
+//! channels. [`rotation`] says which step a rotation makes next and [`lead`] makes it, in the leader alone; everybody
+//! else only reads what the Secret then says ([`record`], [`state`]).
 
 pub mod bundle;
 pub mod files;
 pub mod inject;
+pub mod lead;
 pub mod pace;
+pub mod record;
+pub mod rotation;
 pub mod selftest;
+pub mod state;
 pub mod store;
 
 use std::sync::Arc;
@@ -22,6 +27,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use mcp_hangar_webhooks::tls::LeafResolver;
 
 pub use bundle::Bundle;
+pub use state::Schedule;
 
 use crate::context::Context;
 use crate::retry::WatchBackoff;
@@ -30,9 +36,10 @@ use crate::retry::WatchBackoff;
 const LEAF_CHECK: Duration = Duration::from_secs(60);
 
 /// Renews the leaf when two thirds of its life are over.
-pub async fn keep_leaf_fresh(resolver: Arc<LeafResolver>) {
+pub async fn keep_leaf_fresh(resolver: Arc<LeafResolver>, leaf_life: Duration) {
+    let check = LEAF_CHECK.min(leaf_life / 6).max(Duration::from_millis(100));
     loop {
-        tokio::time::sleep(LEAF_CHECK).await;
+        tokio::time::sleep(check).await;
         match resolver.renew_if_due(SystemTime::now()) {
             Ok(true) => tracing::info!("renewed the serving certificate"),
             Ok(false) => {}
@@ -43,7 +50,7 @@ pub async fn keep_leaf_fresh(resolver: Arc<LeafResolver>) {
 
 /// Says that one object may have changed. Only that: what it is now is asked for by whoever is told, so that neither
 /// a stale event nor a Secret's value in a cache does harm. Errors are reported and retried.
-fn pokes<'a>(
+pub(crate) fn pokes<'a>(
     ctx: &'a Context,
     resource: &ApiResource,
     namespace: Option<&str>,
@@ -68,3 +75,7 @@ fn pokes<'a>(
         futures::future::ready(told)
     })
 }
+
+#[cfg(test)]
+#[path = "trust/world_tests.rs"]
+mod world;

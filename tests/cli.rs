@@ -68,6 +68,7 @@ fn a_wrong_flag_is_2() {
     check(&["run", "--namespace", "A_B"], 2, "lowercase");
     check(&["run", "--ca-secret", "a/b"], 2, "lowercase");
     check(&["run", "--service-name", "a.b"], 2, "lowercase");
+    check(&["check", "--timeout", "30"], 2, "--timeout");
 }
 
 #[test]

@@ -64,7 +64,15 @@ fn make_targets_in_the_documents_exist() {
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/adding.md", "docs/compat.md"] {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/adding.md",
+        "docs/compat.md",
+        "docs/chart.md",
+        "docs/gitops.md",
+    ] {
         let folder = Path::new(document).parent().unwrap().to_str().unwrap().to_owned();
         let text = read(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -16,8 +16,12 @@
 
 #[path = "e2e/api.rs"]
 mod api;
+#[path = "e2e/bundles.rs"]
+mod bundles;
 #[path = "e2e/cluster.rs"]
 mod cluster;
+#[path = "e2e/confine.rs"]
+mod confine;
 #[path = "e2e/conversion.rs"]
 mod conversion;
 #[path = "e2e/definitions.rs"]
@@ -32,6 +36,8 @@ mod errors;
 mod events;
 #[path = "e2e/examples.rs"]
 mod examples;
+#[path = "e2e/figures.rs"]
+mod figures;
 #[path = "e2e/files.rs"]
 mod files;
 #[path = "e2e/generate.rs"]
@@ -44,14 +50,34 @@ mod load;
 mod operator;
 #[path = "e2e/outage.rs"]
 mod outage;
+#[path = "e2e/rbac.rs"]
+mod rbac;
+#[path = "e2e/secrets.rs"]
+mod secrets;
 #[path = "e2e/webhook.rs"]
 mod webhook;
 #[path = "e2e/writes.rs"]
 mod writes;
 
+#[path = "e2e/certs.rs"]
+mod certs;
+#[path = "e2e/fleet.rs"]
+mod fleet;
 #[path = "e2e/gitops.rs"]
 mod gitops;
+#[path = "e2e/handshakes.rs"]
+mod handshakes;
+#[path = "e2e/leader.rs"]
+mod leader;
+#[path = "e2e/migration.rs"]
+mod migration;
+#[path = "e2e/past.rs"]
+mod past;
+#[path = "e2e/rotation.rs"]
+mod rotation;
 #[path = "e2e/stash.rs"]
 mod stash;
+#[path = "e2e/store.rs"]
+mod store;
 #[path = "e2e/trust.rs"]
 mod trust;

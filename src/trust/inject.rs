@@ -2,14 +2,16 @@
 //!
 //! Woken by every change of one of the five objects and of the bundle, and by a slow clock. [`decide`] (pure) compares
 //! an object with what it should say and gives the smallest patch; nothing is written when nothing differs, since a
-//! write to a CRD has every stored object converted again. With `--webhook-url` missing objects are applied, and the
-//! entries of the configurations are kept right whole.
+//! write to a CRD has every stored object converted again. The leader keeps all of it right; any replica mends a bundle
+//! that it could not be called by. With `--webhook-url` missing objects are applied, and the entries of the
+//! configurations are kept right whole.
 
 pub mod decide;
+pub mod inspect;
 pub mod read;
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::admissionregistration::v1::{
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 use super::pace::{INTERVAL, Pace};
 use super::{Bundle, pokes, store};
 use crate::context::Context;
+use crate::leader::Leadership;
 use crate::manifests::{self, FIELD_MANAGER, RESOURCES, crd_name};
 use crate::retry::{Attempts, ClusterError, Trouble};
 use decide::{Decision, SELECTORS, Wanted};
@@ -139,6 +142,8 @@ struct Track {
 enum Outcome {
     /// It says what it should; written or not.
     InSync { written: bool },
+    /// It differs in what the leader will mend.
+    Left,
     /// It cannot be repaired by us; why has been said.
     Lacking,
     /// Too many repairs lately.
@@ -171,8 +176,15 @@ impl InjectError {
     }
 }
 
-/// Keeps the five objects right for as long as the process lives; counts up `injected` when something was written.
-pub async fn keep(ctx: &Context, mut bundle: watch::Receiver<Option<Bundle>>, injected: &watch::Sender<u64>) {
+/// Keeps the five objects right for as long as the process lives; counts up `injected` when something was written, and
+/// looks at all of them when `leading` changes.
+pub async fn keep(
+    ctx: &Context,
+    mut bundle: watch::Receiver<Option<Bundle>>,
+    leadership: &Leadership,
+    mut leading: watch::Receiver<bool>,
+    injected: &watch::Sender<u64>,
+) {
     let mut tracks = TARGETS.map(|target| Track {
         target,
         dirty: true,
@@ -192,7 +204,7 @@ pub async fn keep(ctx: &Context, mut bundle: watch::Receiver<Option<Bundle>>, in
             Err(_) => return,
         };
         let Some(current) = current else { continue };
-        let (written, wait) = pass(ctx, &mut tracks, &current, &mut attempts).await;
+        let (written, wait) = pass(ctx, &mut tracks, &current, leadership, &mut attempts).await;
         let looked_at_all = tracks.iter().all(|track| !track.dirty);
         if looked_at_all {
             ctx.settle();
@@ -203,6 +215,12 @@ pub async fn keep(ctx: &Context, mut bundle: watch::Receiver<Option<Bundle>>, in
         }
         tokio::select! {
             changed = bundle.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                mark(&mut tracks, None);
+            }
+            changed = leading.changed() => {
                 if changed.is_err() {
                     return;
                 }
@@ -235,12 +253,13 @@ async fn pass(
     ctx: &Context,
     tracks: &mut [Track],
     bundle: &Bundle,
+    leadership: &Leadership,
     attempts: &mut Attempts,
 ) -> (bool, Duration) {
     let (mut any_written, mut failed, mut paced) = (false, false, false);
     for track in tracks.iter_mut().filter(|track| track.dirty) {
         let label = track.target.label();
-        match look(ctx, track, bundle).await {
+        match look(ctx, track, bundle, leadership.leads()).await {
             Ok(Outcome::InSync { written }) => {
                 (track.dirty, track.in_sync) = (false, true);
                 any_written |= written;
@@ -248,7 +267,7 @@ async fn pass(
                     ctx.metrics.bundle_written(label);
                 }
             }
-            Ok(Outcome::Lacking) => (track.dirty, track.in_sync) = (false, false),
+            Ok(Outcome::Left | Outcome::Lacking) => (track.dirty, track.in_sync) = (false, false),
             Ok(Outcome::Paced) => {
                 track.in_sync = false;
                 paced = true;
@@ -283,7 +302,12 @@ fn say(ctx: &Context, label: &str, error: &InjectError) {
     }
 }
 
-async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outcome, InjectError> {
+async fn look(
+    ctx: &Context,
+    track: &mut Track,
+    bundle: &Bundle,
+    leads: bool,
+) -> Result<Outcome, InjectError> {
     let target = track.target;
     let name = target.name(ctx);
     let resource = target.resource();
@@ -292,7 +316,7 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
     let found = ctx.link.call("get", &object, read::read(&ctx.client, &resource, &name)).await?;
     let apply = ctx.applies() && (found.is_none() || !track.applied);
     let decision = match &found {
-        Some(found) => decide::decide(&value(target, found)?, &target.wanted(ctx, bundle)?),
+        Some(found) => compare(ctx, &value(target, found)?, &target.wanted(ctx, bundle)?, bundle, leads),
         None => Decision::Lacking("it does not exist".into()),
     };
     let patch = match decision {
@@ -300,6 +324,8 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
         Decision::Patch { removes: false, .. } if apply => None,
         Decision::Patch { patch, .. } => Some(patch),
         Decision::InSync => None,
+        Decision::Left if apply => None,
+        Decision::Left => return Ok(Outcome::Left),
         Decision::Lacking(_) if apply => None,
         Decision::Lacking(reason) => {
             if ctx.link.say_now(target.label(), &reason) {
@@ -340,6 +366,13 @@ async fn look(ctx: &Context, track: &mut Track, bundle: &Bundle) -> Result<Outco
         track.applied = true;
     }
     Ok(Outcome::InSync { written: true })
+}
+
+fn compare(ctx: &Context, object: &Value, wanted: &Wanted, bundle: &Bundle, leads: bool) -> Decision {
+    if leads {
+        return decide::decide(object, wanted);
+    }
+    decide::decide_for_follower(object, wanted, bundle, ctx.applies(), SystemTime::now())
 }
 
 async fn apply_whole(

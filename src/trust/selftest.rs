@@ -156,7 +156,7 @@ async fn create(ctx: &Context, version: &str, good: bool) -> Result<DynamicObjec
 }
 
 /// The bad one lacks the image.
-fn spec(version: &str, good: bool) -> Value {
+pub(crate) fn spec(version: &str, good: bool) -> Value {
     let image = "registry.example.com/mcp-hangar-selftest@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     match (version == VERSIONS[0], good) {
         (true, true) => json!({"mode": "container", "image": image}),
@@ -167,7 +167,7 @@ fn spec(version: &str, good: bool) -> Value {
 }
 
 /// A bad object must be denied, and by us: our denials carry a code.
-fn judge_bad<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
+pub(crate) fn judge_bad<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
     match result {
         Ok(_) => Err("it was accepted".into()),
         Err(ClusterError::Call { source, .. }) => match &**source {
@@ -180,7 +180,7 @@ fn judge_bad<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
     }
 }
 
-fn judge_good<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
+pub(crate) fn judge_good<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
     match result {
         Ok(_) => Ok(()),
         Err(ClusterError::Call { source, .. }) => Err(words::client(source)),
@@ -189,7 +189,7 @@ fn judge_good<T>(result: &Result<T, ClusterError>) -> Result<(), String> {
 }
 
 /// What usually helps, by the words that the API server uses.
-fn advice(error: &str, endpoint: &Endpoint) -> String {
+pub(crate) fn advice(error: &str, endpoint: &Endpoint) -> String {
     let has = |words: &[&str]| words.iter().any(|word| error.contains(word));
     let (peer, door) = match endpoint {
         Endpoint::Service { name, namespace, .. } => {

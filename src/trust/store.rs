@@ -1,143 +1,40 @@
 //! The CA in its Secret: made once however many replicas start, restored when lost or spoilt, adopted when changed.
 //!
-//! In: the Secret as it is, and the CA that this replica holds in memory. Out: the current CA, to the leaf resolver and
-//! as a bundle. [`decide`] is pure; [`keep`] does what it says. `create` is the bootstrap lock, who loses adopts; every
-//! later write carries the resourceVersion it was decided on. Rotation is another writer of the same Secret.
+//! In: the Secret as it is, and the state that this replica holds in memory. Out: the current state, to the leaf
+//! resolver and as a bundle. [`decide`] is pure; [`keep`] does what it says. `create` is the bootstrap lock, who loses
+//! adopts; every later write carries the resourceVersion it was decided on. Rotation is another writer of the same
+//! Secret ([`super::lead`]); of its steps this here only learns from the watch, in every replica.
 
-use std::collections::BTreeMap;
+mod decide;
+
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt;
-use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::PostParams;
 use kube::core::ApiResource;
 use kube::runtime::events::EventType;
-use mcp_hangar_webhooks::tls::authority::BACKDATE;
-use mcp_hangar_webhooks::tls::{Authority, LeafResolver, TlsError};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use mcp_hangar_webhooks::tls::{LeafResolver, TlsError};
 use tokio::sync::watch;
 
+pub use decide::{Action, Held, Plan, decide, plan};
+
+use super::record::{Observed, observe, rfc3339, secret};
+use super::rotation::presented;
+use super::state::{Reason, State};
 use super::{Bundle, pokes};
 use crate::context::Context;
-use crate::manifests::{FIELD_MANAGER, labels};
+use crate::manifests::FIELD_MANAGER;
 use crate::retry::{Attempts, ClusterError, LONGEST_WAIT, Trouble};
 
-/// Key of the CA certificate.
-pub const CERTIFICATE_KEY: &str = "ca.crt";
-/// Key of the CA's private key.
-pub const PRIVATE_KEY_KEY: &str = "ca.key";
-/// For people: until when the CA is valid.
-pub const NOT_AFTER_ANNOTATION: &str = "mcp-hangar.io/ca-not-after";
-/// For people: when it was made.
-pub const CREATED_ANNOTATION: &str = "mcp-hangar.io/ca-created-at";
-
-/// Another replica that holds a good CA gets this long to restore a spoilt Secret.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Another replica that holds a good CA gets this long to restore a Secret that is spoilt or gone.
+pub const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks when nothing has been heard.
 const RESYNC: Duration = Duration::from_secs(60);
-const NAME_HINT: &str = "mcp-hangar-operator webhook CA";
-
-/// The Secret as it was found.
-#[derive(Debug)]
-pub enum Observed {
-    /// There is none.
-    Absent,
-    /// It holds a CA that can be used now.
-    Good(Box<Authority>),
-    /// It holds none.
-    Spoilt(String),
-}
-
-/// What to do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// The Secret and the memory agree.
-    Keep,
-    /// Take the Secret's CA.
-    Adopt,
-    /// Write the CA from memory into a new Secret.
-    Recreate,
-    /// Make a CA and write it into a new Secret.
-    Bootstrap,
-    /// Write the CA from memory over the spoilt one.
-    Restore,
-    /// Give the other replicas time to restore it.
-    Wait,
-    /// Make a CA and write it over the spoilt one: nobody has a good one.
-    Emergency,
-}
-
-/// Decides from the Secret and from `held`, the CA in memory if it is valid now.
-pub fn decide(observed: &Observed, held: Option<&Authority>, waited: Duration) -> Action {
-    match (observed, held) {
-        (Observed::Good(found), Some(held)) if same(found, held) => Action::Keep,
-        (Observed::Good(_), _) => Action::Adopt,
-        (Observed::Absent, Some(_)) => Action::Recreate,
-        (Observed::Absent, None) => Action::Bootstrap,
-        (Observed::Spoilt(_), Some(_)) => Action::Restore,
-        (Observed::Spoilt(_), None) if waited < PATIENCE => Action::Wait,
-        (Observed::Spoilt(_), None) => Action::Emergency,
-    }
-}
-
-/// Reads a Secret. Reasons never hold any of its text.
-pub fn observe(secret: Option<&Secret>, now: SystemTime) -> Observed {
-    let Some(secret) = secret else { return Observed::Absent };
-    match (text(secret, CERTIFICATE_KEY), text(secret, PRIVATE_KEY_KEY)) {
-        (Ok(certificate), Ok(key)) => match Authority::from_pem(certificate, key, now) {
-            Ok(authority) => Observed::Good(Box::new(authority)),
-            Err(error) => Observed::Spoilt(error.to_string()),
-        },
-        (Err(reason), _) | (_, Err(reason)) => Observed::Spoilt(reason),
-    }
-}
-
-fn text<'a>(secret: &'a Secret, key: &str) -> Result<&'a str, String> {
-    let value =
-        secret.data.as_ref().and_then(|data| data.get(key)).ok_or_else(|| format!("it has no {key}"))?;
-    std::str::from_utf8(&value.0).map_err(|_| format!("its {key} is not text"))
-}
-
-fn same(one: &Authority, other: &Authority) -> bool {
-    one.certificate_pem() == other.certificate_pem()
-}
-
-fn usable(authority: &Authority, now: SystemTime) -> bool {
-    authority.not_before() <= now && now <= authority.not_after()
-}
-
-fn secret(base: Secret, namespace: &str, name: &str, authority: &Authority) -> Secret {
-    let Secret { mut metadata, data, immutable, string_data: _, type_ } = base;
-    metadata.name = Some(name.to_owned());
-    metadata.namespace = Some(namespace.to_owned());
-    metadata.labels.get_or_insert_default().extend(labels());
-    // From the certificate, so that a Secret that is restored says what the lost one said.
-    let created = authority.not_before() + BACKDATE;
-    let notes =
-        [(NOT_AFTER_ANNOTATION, rfc3339(authority.not_after())), (CREATED_ANNOTATION, rfc3339(created))];
-    metadata.annotations.get_or_insert_default().extend(notes.map(|(key, value)| (key.to_owned(), value)));
-    let mut data: BTreeMap<String, ByteString> = data.unwrap_or_default();
-    data.insert(CERTIFICATE_KEY.into(), ByteString(authority.certificate_pem().into_bytes()));
-    data.insert(PRIVATE_KEY_KEY.into(), ByteString(authority.key_pem().into_bytes()));
-    Secret {
-        metadata,
-        data: Some(data),
-        immutable,
-        string_data: None,
-        type_: Some(type_.unwrap_or_else(|| "Opaque".into())),
-    }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
-}
 
 /// What goes wrong in one step.
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +71,15 @@ impl StoreError {
             Self::Bundle(error) => error.kind(),
         }
     }
+
+    /// Says it, once a minute; what the connection's state explains has been said there.
+    pub(super) fn say(&self, ctx: &Context, topic: &str) {
+        let explained = matches!(self, Self::Cluster(error)
+            if matches!(error.trouble(), Trouble::Away | Trouble::Forbidden | Trouble::Credentials));
+        if !explained && ctx.link.say_now(topic, &self.to_string()) {
+            tracing::error!(kind = self.kind(), "{self}");
+        }
+    }
 }
 
 /// When to look again.
@@ -191,14 +97,14 @@ struct Store<'a> {
     api: Api<Secret>,
     resolver: &'a LeafResolver,
     bundle: &'a watch::Sender<Option<Bundle>>,
-    held: Option<Arc<Authority>>,
-    spoilt_since: Option<Instant>,
+    held: Option<Held>,
+    wrong_since: Option<Instant>,
 }
 
 /// Keeps the CA, its Secret and the bundle for as long as the process lives.
 pub async fn keep(ctx: &Context, resolver: &LeafResolver, bundle: &watch::Sender<Option<Bundle>>) {
     let api = Api::namespaced(ctx.client.clone(), &ctx.namespace);
-    let mut store = Store { ctx, api, resolver, bundle, held: None, spoilt_since: None };
+    let mut store = Store { ctx, api, resolver, bundle, held: None, wrong_since: None };
     let mut attempts = Attempts::default();
     let resource = ApiResource::erase::<Secret>(&());
     let mut pokes = pin!(pokes(ctx, &resource, Some(&ctx.namespace), &ctx.ca_secret));
@@ -211,12 +117,7 @@ pub async fn keep(ctx: &Context, resolver: &LeafResolver, bundle: &watch::Sender
             Ok(Next::Again) => attempts.failed(),
             Ok(Next::After(wait)) => wait,
             Err(error) => {
-                // What the connection's state explains has been said there.
-                if !matches!(&error, StoreError::Cluster(error) if matches!(error.trouble(), Trouble::Away | Trouble::Forbidden | Trouble::Credentials))
-                    && ctx.link.say_now("ca", &error.to_string())
-                {
-                    tracing::error!(kind = error.kind(), "{error}");
-                }
+                error.say(ctx, "ca");
                 attempts.failed()
             }
         };
@@ -236,52 +137,71 @@ impl Store<'_> {
         let found = self.ctx.link.call("get", self.object(), self.api.get_opt(&self.ctx.ca_secret)).await?;
         let observed = observe(found.as_ref(), now);
         let waited = match &observed {
-            Observed::Spoilt(_) => self.spoilt_since.get_or_insert_with(Instant::now).elapsed(),
-            _ => {
-                self.spoilt_since = None;
+            Observed::Good(_) => {
+                self.wrong_since = None;
                 Duration::ZERO
             }
+            _ => self.wrong_since.get_or_insert_with(Instant::now).elapsed(),
         };
-        let held = self.held.clone().filter(|held| usable(held, now));
-        let action = decide(&observed, held.as_deref(), waited);
-        if let Observed::Spoilt(reason) = &observed
-            && self.ctx.link.say_now("ca-spoilt", &format!("{reason}{action:?}"))
-        {
-            tracing::warn!(secret = self.object(), ?action, "the CA Secret is unusable: {reason}");
-        }
-        match (action, observed, held) {
-            (Action::Adopt, Observed::Good(authority), _) => {
-                let changed = self.held.is_some();
-                self.publish(
-                    Arc::new(*authority),
-                    now,
-                    if changed { "changed by somebody else, adopted" } else { "adopted" },
-                )?;
-                Ok(Next::Resync)
-            }
-            (Action::Wait, ..) => {
-                Ok(Next::After(PATIENCE.saturating_sub(waited) + Duration::from_millis(50)))
-            }
-            (Action::Recreate, _, Some(held)) => self.create(held, "restored from memory", now).await,
-            (Action::Bootstrap, ..) => self.create(generate(now)?, "created", now).await,
-            (Action::Restore, _, Some(held)) => self.replace(found, held, "restored from memory", now).await,
-            (Action::Emergency, ..) => self.replace(found, generate(now)?, "made in an emergency", now).await,
-            // Keep; the other pairs cannot be.
-            _ => Ok(Next::Resync),
+        let held = self.held.clone().filter(|held| held.state.is_usable_at(now));
+        let trusted_before =
+            matches!((&observed, &held), (Observed::Absent, None)) && self.is_trusted().await;
+        let action = decide(&observed, held.as_ref(), waited, trusted_before);
+        self.tell(&observed, action);
+        let plan = plan(action, observed, held.map(|held| held.state), &self.ctx.schedule, now)?;
+        match plan {
+            Plan::Keep => Ok(Next::Resync),
+            Plan::Wait => Ok(Next::After(PATIENCE.saturating_sub(waited) + Duration::from_millis(50))),
+            Plan::Adopt(held) => self.adopt(held, now),
+            Plan::Create(state, how) => self.create(state, how, now).await,
+            Plan::Replace(state, how) => self.replace(found, state, how, now).await,
         }
     }
 
-    async fn create(
-        &mut self,
-        authority: Arc<Authority>,
-        how: &'static str,
-        now: SystemTime,
-    ) -> Result<Next, StoreError> {
-        let wanted = secret(Secret::default(), &self.ctx.namespace, &self.ctx.ca_secret, &authority);
+    /// Whether somebody's CA is trusted already: then replicas that hold it may be near.
+    async fn is_trusted(&self) -> bool {
+        let name = &self.ctx.configuration_name;
+        let api: Api<MutatingWebhookConfiguration> = Api::all(self.ctx.client.clone());
+        let object = format!("mutatingwebhookconfiguration {name}");
+        let found = self.ctx.link.call("get", object, api.get_opt(name)).await;
+        let webhooks = found.ok().flatten().and_then(|found| found.webhooks).unwrap_or_default();
+        webhooks
+            .iter()
+            .any(|webhook| webhook.client_config.ca_bundle.as_ref().is_some_and(|ca| !ca.0.is_empty()))
+    }
+
+    fn tell(&self, observed: &Observed, action: Action) {
+        let (Observed::Spoilt { reason, .. } | Observed::Damaged { reason, .. }) = observed else { return };
+        if self.ctx.link.say_now("ca-spoilt", &format!("{reason}{action:?}")) {
+            let what = if matches!(observed, Observed::Spoilt { .. }) { "unusable" } else { "damaged" };
+            tracing::warn!(secret = self.object(), ?action, "the CA Secret is {what}: {reason}");
+        }
+    }
+
+    fn adopt(&mut self, found: Held, now: SystemTime) -> Result<Next, StoreError> {
+        let Held { state, certain } = found;
+        if self.held.as_ref().is_none_or(|held| !held.state.is_same(&state)) {
+            let phase = state.stage.phase().to_owned();
+            self.publish(state, &format!("adopted, {phase}"), now)?;
+        }
+        if let Some(held) = &mut self.held {
+            held.certain = certain;
+        }
+        Ok(if certain { Next::Resync } else { Next::After(PATIENCE) })
+    }
+
+    async fn create(&mut self, state: State, how: &str, now: SystemTime) -> Result<Next, StoreError> {
+        let wanted = secret(Secret::default(), &self.ctx.namespace, &self.ctx.ca_secret, &state);
         let params = params();
         match self.ctx.link.call("create", self.object(), self.api.create(&params, &wanted)).await {
             Ok(_) => {
-                self.publish(authority, now, how)?;
+                let (reason, is_new) = (state.reason, self.held.is_none());
+                self.publish(state, how, now)?;
+                if is_new {
+                    self.ctx.metrics.ca_rotated(reason.word());
+                } else {
+                    self.restored("deleted").await;
+                }
                 Ok(Next::Resync)
             }
             // Another replica was faster: the next look adopts what it made.
@@ -301,19 +221,25 @@ impl Store<'_> {
     async fn replace(
         &mut self,
         found: Option<Secret>,
-        authority: Arc<Authority>,
-        how: &'static str,
+        state: State,
+        how: &str,
         now: SystemTime,
     ) -> Result<Next, StoreError> {
-        let wanted = secret(found.unwrap_or_default(), &self.ctx.namespace, &self.ctx.ca_secret, &authority);
+        let wanted = secret(found.unwrap_or_default(), &self.ctx.namespace, &self.ctx.ca_secret, &state);
         let params = params();
         let replaced = self.api.replace(&self.ctx.ca_secret, &params, &wanted);
         match self.ctx.link.call("update", self.object(), replaced).await {
             Ok(_) => {
-                let emergency = self.held.as_ref().is_none_or(|held| !same(held, &authority));
-                self.publish(authority, now, how)?;
-                if emergency {
-                    self.alarm().await;
+                let reason = state.reason;
+                let is_new = self.held.as_ref().is_none_or(|held| !held.state.signs_like(&state));
+                self.publish(state, how, now)?;
+                if is_new {
+                    self.ctx.metrics.ca_rotated(reason.word());
+                }
+                match reason {
+                    Reason::Emergency if is_new => self.alarm().await,
+                    Reason::Replaced if is_new => self.announce_replacement().await,
+                    _ => self.restored("spoilt").await,
                 }
                 Ok(Next::Resync)
             }
@@ -329,27 +255,37 @@ impl Store<'_> {
         self.ctx.event(EventType::Warning, "EmergencyCA", "ReplaceCA", note).await;
     }
 
-    /// From here on the CA is the current one.
-    fn publish(
-        &mut self,
-        authority: Arc<Authority>,
-        now: SystemTime,
-        how: &'static str,
-    ) -> Result<(), StoreError> {
-        let bundle = Bundle::build([authority.certificate_pem().as_str()], now)?;
-        if self.held.as_ref().is_none_or(|held| !same(held, &authority)) {
-            self.resolver.set_authority(Arc::clone(&authority))?;
+    async fn announce_replacement(&self) {
+        let note = "Somebody put another CA into the Secret. It signs now; the one before stays trusted until none of \
+             its certificates can be in use.";
+        tracing::warn!(secret = self.object(), "{note}");
+        self.ctx.event(EventType::Warning, "CAReplaced", "ReplaceCA", note).await;
+    }
+
+    async fn restored(&self, was: &str) {
+        let note = format!("The CA Secret was {was}; it was restored from the memory of a replica.");
+        self.ctx.event(EventType::Warning, "CASecretRestored", "RestoreCA", &note).await;
+    }
+
+    /// From here on this is the current state.
+    fn publish(&mut self, state: State, how: &str, now: SystemTime) -> Result<(), StoreError> {
+        let bundle = state.bundle(now)?;
+        let before = self.held.as_ref().map(|held| &held.state);
+        if before.is_none_or(|before| !before.signs_like(&state)) {
+            self.resolver.set_authority(presented(before, &state, now))?;
         }
         self.ctx.link.serves();
-        self.ctx.metrics.certificate_expires("ca", authority.not_after());
+        self.measure(&state);
         tracing::info!(
             secret = self.object(),
-            subject = authority.subject(),
-            not_after = rfc3339(authority.not_after()),
+            subject = state.active.subject(),
+            not_after = rfc3339(state.active.not_after()),
+            phase = state.stage.phase(),
+            revision = state.revision,
             "CA {how}"
         );
-        self.held = Some(authority);
-        self.spoilt_since = None;
+        self.held = Some(Held { state, certain: true });
+        self.wrong_since = None;
         self.bundle.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&bundle);
             *current = Some(bundle);
@@ -357,13 +293,20 @@ impl Store<'_> {
         });
         Ok(())
     }
+
+    fn measure(&self, state: &State) {
+        let metrics = &self.ctx.metrics;
+        metrics.certificate_expires("ca", state.active.not_after());
+        match state.next() {
+            Some(next) => metrics.certificate_expires("next_ca", next.not_after()),
+            None => metrics.certificate_is_gone("next_ca"),
+        }
+        metrics.ca_phase(state.stage.phase());
+    }
 }
 
-fn generate(now: SystemTime) -> Result<Arc<Authority>, TlsError> {
-    Authority::generate(NAME_HINT, now).map(Arc::new)
-}
-
-fn params() -> PostParams {
+/// Writes are ours.
+pub(super) fn params() -> PostParams {
     PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.into()) }
 }
 

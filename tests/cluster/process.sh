@@ -8,7 +8,7 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mark=.mcp-hangar-cluster                              # says that the folder is ours
-made=(bin certs data kubeconfig logs pids port tokens.csv) # all that up.sh makes in it
+made=(bin certs data kubeconfig logs pids port tokens.csv) # all that up.sh makes in it; bin first
 
 # started_at PID: its start time in clock ticks since boot; nothing for a process that is gone or a zombie.
 started_at() {
@@ -65,7 +65,12 @@ end_cluster() {
   stop operator 20 # where operator.sh started one
   stop kube-apiserver 5
   stop etcd 2
-  (cd "$dir" && rm -rf -- "${made[@]}" "$mark")
+  if [[ -e $dir/node/$mark ]]; then # a node's programs are in bin, too
+    find "$dir/bin" -mindepth 1 ! -name kubectl ! -name 'helm*' ! -name in-node -delete
+    (cd "$dir" && rm -rf -- "${made[@]:1}" "$mark")
+  else
+    (cd "$dir" && rm -rf -- "${made[@]}" "$mark")
+  fi
 }
 
 # lock_cluster: one script at a time works on a cluster. The folder is its own lock, and may be removed by whoever has it.

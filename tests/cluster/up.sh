@@ -4,11 +4,16 @@
 # In:  DIR, where all of its state goes; --owner PID: end the cluster as soon as that process is gone. The programs come from build.sh.
 # Out: DIR/kubeconfig (contexts admin and viewer), DIR/bin/kubectl, DIR/tokens.csv, DIR/logs; stdout: the lines that set KUBECONFIG and PATH.
 #      Everything is ended again when it fails. What runs afterwards holds nothing of the caller's open.
-# Leaves to others: ending it (down.sh, watch.sh), finding the programs (build.sh), processes (process.sh).
+# Leaves to others: ending it (down.sh, watch.sh), finding the programs (build.sh), processes (process.sh), who may call (credentials.sh),
+#      what a person calls (wrappers.sh), a whole node (node/).
 set -euo pipefail
 umask 077
 # shellcheck source=process.sh
 source "$(dirname "${BASH_SOURCE[0]}")/process.sh"
+# shellcheck source=credentials.sh
+source "$here/credentials.sh"
+# shellcheck source=wrappers.sh
+source "$here/wrappers.sh"
 
 patience=120 # seconds until ready; 5 are usual
 
@@ -20,9 +25,6 @@ gave_up() {
   tail -n 40 "$dir/logs/$1.log" >&2 || true
   exit 1
 }
-
-# random_token: 32 hexadecimal digits.
-random_token() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
 free_port() {
   local port
@@ -65,15 +67,6 @@ etcd_address() {
   done
   echo "$address"
 }
-
-write_tokens() {
-  [[ -e $dir/tokens.csv ]] || printf '%s\n' \
-    "$(random_token),admin,admin,system:masters" \
-    "$(random_token),viewer,viewer," >"$dir/tokens.csv"
-}
-
-# token USER
-token() { awk -F, -v user="$1" '$2 == user {print $1}' "$dir/tokens.csv"; }
 
 start_apiserver() {
   # It makes its own serving certificate and authority in --cert-dir, and finds them there again; the key also signs service account tokens.
@@ -120,39 +113,6 @@ ensure_apiserver() {
   gave_up kube-apiserver "finds its port $port taken"
 }
 
-# write_kubeconfig: complete from its first moment; nothing in it changes while the cluster lives.
-write_kubeconfig() {
-  local authority
-  [[ ! -e $dir/kubeconfig ]] || return 0
-  authority=$(awk '/BEGIN/ {pem = ""} {pem = pem $0 "\n"} END {printf "%s", pem}' "$dir/certs/apiserver.crt" | base64 -w0) # the last is the issuer
-  cat >"$dir/data/kubeconfig" <<END
-apiVersion: v1
-kind: Config
-clusters:
-- {name: test, cluster: {server: "https://127.0.0.1:$port", certificate-authority-data: $authority}}
-users:
-- {name: admin, user: {token: $(token admin)}}
-- {name: viewer, user: {token: $(token viewer)}}
-contexts:
-- {name: admin, context: {cluster: test, user: admin, namespace: default}}
-- {name: viewer, context: {cluster: test, user: viewer, namespace: default}}
-current-context: admin
-END
-  mv "$dir/data/kubeconfig" "$dir/kubeconfig"
-}
-
-# write_kubectl: KUBECONFIG decides; without it this cluster, and never the user's own by accident.
-write_kubectl() {
-  mkdir -p "$dir/bin"
-  cat >"$dir/data/kubectl" <<END
-#!/usr/bin/env bash
-export KUBECONFIG=\${KUBECONFIG:-$(printf %q "$dir/kubeconfig")} KUBERC=off KUBECACHEDIR=$(printf %q "$dir/data/kubectl-cache")
-exec $(printf %q "$programs/kubectl") "\$@"
-END
-  chmod +x "$dir/data/kubectl"
-  mv "$dir/data/kubectl" "$dir/bin/kubectl" # at once, for one may be running
-}
-
 main() {
   local before etcd port
   programs=$("$here/build.sh")
@@ -160,7 +120,7 @@ main() {
   if [[ ! -e $dir/$mark ]]; then
     local name
     for name in "${made[@]}"; do
-      [[ ! -e $dir/$name ]] || { say "$dir/$name is there already and not ours: choose another folder"; exit 1; }
+      [[ ! -e $dir/$name || ($name == bin && -e $dir/node/$mark) ]] || { say "$dir/$name is there already and not ours: choose another folder"; exit 1; }
     done
     touch "$dir/$mark"
   fi
@@ -178,10 +138,11 @@ main() {
   start_watch
   if [[ $before == started ]]; then start_etcd; fi
   etcd=$(etcd_address)
-  write_tokens
+  mkdir -p "$dir/data"
+  write_tokens admin=system:masters viewer=
   ensure_apiserver
-  write_kubeconfig
-  write_kubectl
+  write_kubeconfig "$dir/kubeconfig" "https://127.0.0.1:$port" admin viewer
+  write_wrappers "$dir" "$programs/kubectl"
   trap - EXIT
   [[ $before != running ]] || before="already running"
   say "$before: API server on https://127.0.0.1:$port, etcd on $etcd, $SECONDS s; ended by: $here/down.sh $dir"

@@ -1,4 +1,4 @@
-//! Clusters for tests: one that all share, a small pool for those that disturb, and how to wait.
+//! Clusters for tests: one that all share, and a small pool for those that disturb.
 //!
 //! [`shared`] and [`borrow_one`] give a [`Site`]: an API server with its etcd, an operator that it uses, a client and
 //! kubectl. Everything lives in `target/tmp` and ends with this process, however that ends. When a test panics, the end
@@ -8,32 +8,25 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::api::{Api, Reply};
 use crate::operator::{LOOPBACK, Operator};
+pub(crate) use output::{Output, eventually, run};
+
+#[path = "output.rs"]
+mod output;
 
 /// The API server may take this long to use a webhook that has just been registered, on a busy machine.
 const SETTLES: Duration = Duration::from_secs(60);
 /// A namespace of the shared cluster in which conversion works and no rule is asked: anything the schema takes is stored.
 pub(crate) const LAWLESS: &str = "lawless";
+/// The name by which the API server knows an operator beside it.
+pub(crate) const CERTIFIED: &str = "127.0.0.1";
 /// Clusters at the same time, beside the shared one.
 const POOL: usize = 2;
-
-/// Tries until there is an answer; fails with `what` after `limit`.
-#[track_caller]
-pub(crate) fn eventually<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(found) = attempt() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// Runs one of the scripts beside the servers' source; what it prints on stdout.
 fn script(name: &str, arguments: &[&str]) -> String {
@@ -92,28 +85,14 @@ impl Cluster {
 
     /// Runs kubectl as a user would in a checkout of this repository. His editor makes `acme/tools:1` the next release.
     pub(crate) fn kubectl(&self, arguments: &[&str], stdin: &str) -> Output {
-        let mut child = Command::new(self.folder.join("bin/kubectl"))
+        let mut command = Command::new(self.folder.join("bin/kubectl"));
+        command
             .args(arguments)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("KUBECONFIG", self.folder.join("kubeconfig"))
             .env("KUBE_EDITOR", "sed -i s,acme/tools:1,acme/tools:2,")
-            .env_remove("KUBECTL_EXTERNAL_DIFF")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut pipe = child.stdin.take().unwrap();
-        let input = stdin.to_owned();
-        let writer = std::thread::spawn(move || drop(std::io::Write::write_all(&mut pipe, input.as_bytes())));
-        let output = child.wait_with_output().unwrap();
-        writer.join().unwrap();
-        Output {
-            command: format!("kubectl {}", arguments.join(" ")),
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+            .env_remove("KUBECTL_EXTERNAL_DIFF");
+        run(&mut command, stdin)
     }
 }
 
@@ -121,31 +100,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/down.sh");
         let _ = Command::new("bash").arg(path).arg(&self.folder).stdin(Stdio::null()).output();
-    }
-}
-
-/// What kubectl said.
-#[derive(Debug)]
-pub(crate) struct Output {
-    pub(crate) command: String,
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Output {
-    /// Its stdout; it must have worked, and without a warning.
-    #[track_caller]
-    pub(crate) fn ok(self) -> String {
-        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{}\n{}", self.command, self.stdout);
-        self.stdout
-    }
-
-    /// Its stderr; it must have failed.
-    #[track_caller]
-    pub(crate) fn fails(self) -> String {
-        assert_ne!(self.code, 0, "{}\n{}", self.command, self.stdout);
-        self.stderr
     }
 }
 

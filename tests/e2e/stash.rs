@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::{as_version, path};
 use crate::cluster::{Output, Shared, shared};
+use crate::figures::figure;
 use crate::gitops::manifest;
 
 const STASH: &str = "mcp-hangar.io/conversion-data";
@@ -38,6 +39,7 @@ fn both_ways(name: &str, case: impl Fn(&Scene)) {
                 {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]}}});
         case(&Scene { site: shared(), way, hub });
     }
+    figure("T10b", format_args!("{name}, client-side and server-side: hub value and generation as promised"));
 }
 
 impl Scene {

@@ -1,79 +1,18 @@
 //! The certificates look after themselves: bundles that are wiped and Secrets that are lost or spoilt heal while calls
 //! go on, and any number of replicas agrees on one CA.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::bundles::{HEALS, RESTORED, Repairs, stays_quiet};
+pub(crate) use crate::bundles::{TARGETS, bundles};
 use crate::cluster::{Cluster, Site, borrow_one, eventually, explain, shared};
 use crate::load::Load;
 use crate::operator::{LOOPBACK, Operator};
 use crate::webhook::{SECRET, authority, connect};
-
-/// The objects that carry the bundle, each with the pointer to it.
-pub(crate) const TARGETS: [(&str, &str); 5] = [
-    ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mcpproviders.mcp-hangar.io", CONVERSION),
-    ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mcpprovidergroups.mcp-hangar.io", CONVERSION),
-    ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mcpdiscoverysources.mcp-hangar.io", CONVERSION),
-    ("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/mcp-hangar-operator", ADMISSION),
-    ("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/mcp-hangar-operator", ADMISSION),
-];
-const CONVERSION: &str = "/spec/conversion/webhook/clientConfig/caBundle";
-const ADMISSION: &str = "/webhooks/0/clientConfig/caBundle";
-
-/// A wiped bundle is back after this.
-const HEALS: Duration = Duration::from_secs(2);
-/// A Secret is back after this.
-const RESTORED: Duration = Duration::from_secs(10);
-/// So long nothing is written once all is well: more than a resync would need to start a fight.
-const QUIET: Duration = Duration::from_secs(4);
-
-/// How long each repair took. This machine may be busy with other things for some seconds, so that one repair may take
-/// as long as a Secret's; the usual one keeps the promise.
-#[derive(Default)]
-struct Repairs(Vec<Duration>);
-
-impl Repairs {
-    fn wait(&mut self, what: &str, is_right: impl Fn() -> bool) {
-        let began = Instant::now();
-        eventually(what, RESTORED, || is_right().then_some(()));
-        self.0.push(began.elapsed());
-    }
-
-    fn keep_the_promise(mut self) {
-        self.0.sort();
-        let (median, worst) = (self.0[self.0.len() / 2], self.0[self.0.len() - 1]);
-        eprintln!("{} repairs: median {median:?}, worst {worst:?}", self.0.len());
-        assert!(median <= HEALS, "median {median:?}, worst {worst:?}");
-    }
-}
-
-/// The bundles of all targets, decoded.
-pub(crate) fn bundles(cluster: &Cluster) -> Vec<String> {
-    let read = |(path, pointer): (&str, &str)| {
-        let object = cluster.api.get(path).body;
-        let encoded = object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
-    };
-    TARGETS.into_iter().map(read).collect()
-}
-
-fn versions(cluster: &Cluster) -> Vec<Value> {
-    let paths = TARGETS.iter().map(|(path, _)| *path).chain([SECRET]);
-    paths.map(|path| cluster.api.get(path).body["metadata"]["resourceVersion"].clone()).collect()
-}
-
-/// Nobody writes any of it for a while. Here time itself is what is tested.
-fn stays_quiet(cluster: &Cluster) {
-    let before = versions(cluster);
-    let until = Instant::now() + QUIET;
-    while Instant::now() < until {
-        assert_eq!(versions(cluster), before, "somebody goes on writing");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
 
 #[test]
 fn a_start_on_an_empty_cluster_writes_each_definition_once_and_has_nothing_to_complain_of() {

@@ -49,15 +49,27 @@ pub(crate) fn connect(
     Ok(stream)
 }
 
+/// Where a `clientConfig` leads, and the name that is certified there.
+fn door(site: &Site, client: &Value) -> (SocketAddr, String) {
+    if let Some(url) = client["url"].as_str() {
+        let address = url.strip_prefix("https://").unwrap().split('/').next().unwrap();
+        return (address.parse().unwrap(), "127.0.0.1".to_owned());
+    }
+    let service = &client["service"];
+    let (name, namespace) = (service["name"].as_str().unwrap(), service["namespace"].as_str().unwrap());
+    let found = site.api.get(&format!("/api/v1/namespaces/{namespace}/services/{name}")).ok();
+    let address = format!("{}:{}", found["spec"]["clusterIP"].as_str().unwrap(), service["port"]);
+    (address.parse().unwrap(), format!("{name}.{namespace}.svc"))
+}
+
 /// One call of the shared operator's webhook; status and JSON.
 pub(crate) fn post(site: &Site, path: &str, body: &Value) -> (u16, Value) {
     let configuration = site
         .api
         .get("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/mcp-hangar-operator")
         .ok();
-    let url = configuration["webhooks"][0]["clientConfig"]["url"].as_str().unwrap().to_owned();
-    let address = url.strip_prefix("https://").unwrap().split('/').next().unwrap().parse().unwrap();
-    let mut stream = connect(address, "127.0.0.1", &authority(&site.api)).unwrap();
+    let (address, name) = door(site, &configuration["webhooks"][0]["clientConfig"]);
+    let mut stream = connect(address, &name, &authority(&site.api)).unwrap();
     let body = body.to_string();
     let head = format!(
         "POST {path}?timeout=5s HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",

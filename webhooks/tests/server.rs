@@ -20,3 +20,5 @@ mod limits;
 mod protocol;
 #[path = "server/reviews.rs"]
 mod reviews;
+#[path = "server/suites.rs"]
+mod suites;

@@ -4,6 +4,8 @@
 //! is written, so that whoever rendered the rest stays its owner. Of a webhook configuration that the operator applied
 //! itself, the rest of the entry is ours too, without the selectors ([`SELECTORS`]).
 
+use std::time::SystemTime;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::api::Patch;
@@ -65,6 +67,21 @@ impl Wanted {
         self
     }
 
+    fn with_bundle(mut self, bundle: Value) -> Self {
+        self.ca_bundle = bundle;
+        self
+    }
+
+    /// `clientConfig` of an object, where it has one.
+    fn client<'a>(&self, object: &'a Value) -> Option<&'a Value> {
+        match self.place {
+            Place::Entry(name) => {
+                entries(object).iter().find(|entry| is_named(entry, name))?.get("clientConfig")
+            }
+            Place::Conversion => object.pointer("/spec/conversion/webhook/clientConfig"),
+        }
+    }
+
     /// The keys of `clientConfig` that are wrong, each with what it should be; `None` means gone.
     fn differences(&self, current: Option<&Value>) -> Vec<(&'static str, Option<&Value>)> {
         let fields = [
@@ -91,8 +108,55 @@ pub enum Decision {
         /// Whether it takes something away, which applying the whole object would not.
         removes: bool,
     },
+    /// It differs in what only the leader mends.
+    Left,
     /// It lacks something that is not ours to write.
     Lacking(String),
+}
+
+/// The same for a replica that does not lead: it mends a target that does not trust it and, beside a cluster (`alone`),
+/// whatever else is wrong. What a bundle holds beyond our own need may be needed by others, so it stays.
+pub fn decide_for_follower(
+    object: &Value,
+    wanted: &Wanted,
+    bundle: &Bundle,
+    alone: bool,
+    now: SystemTime,
+) -> Decision {
+    let decision = decide(object, wanted);
+    if !matches!(decision, Decision::Patch { .. }) {
+        return decision;
+    }
+    let current = wanted.client(object).and_then(|client| client.get("caBundle"));
+    let found = current.and_then(decode).unwrap_or_default();
+    let wanted = match current {
+        Some(_) if bundle.is_enough_in(&found) && !alone => return Decision::Left,
+        Some(current) if bundle.is_enough_in(&found) => wanted.clone().with_bundle(current.clone()),
+        _ => {
+            let joined = bundle.joined_with(&found, now);
+            wanted.clone().with_bundle(Value::String(STANDARD.encode(joined.pem())))
+        }
+    };
+    match decide(object, &wanted) {
+        Decision::InSync => Decision::Left,
+        decision => decision,
+    }
+}
+
+/// The text of a `caBundle`.
+pub fn decode(bundle: &Value) -> Option<String> {
+    bundle
+        .as_str()
+        .and_then(|text| STANDARD.decode(text).ok())
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+}
+
+fn entries(configuration: &Value) -> &[Value] {
+    configuration.get("webhooks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn is_named(entry: &Value, name: &str) -> bool {
+    entry.get("name").and_then(Value::as_str) == Some(name)
 }
 
 /// Compares an object (without its metadata) with what it should say.
@@ -104,9 +168,7 @@ pub fn decide(object: &Value, wanted: &Wanted) -> Decision {
 }
 
 fn configuration(object: &Value, name: &str, wanted: &Wanted) -> Decision {
-    let entries = object.get("webhooks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let Some((index, entry)) =
-        entries.iter().enumerate().find(|(_, entry)| entry.get("name").and_then(Value::as_str) == Some(name))
+    let Some((index, entry)) = entries(object).iter().enumerate().find(|(_, entry)| is_named(entry, name))
     else {
         return Decision::Lacking(format!("it has no webhook named {name}"));
     };
@@ -195,174 +257,5 @@ fn removes(differences: &[(&'static str, Option<&Value>)]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use mcp_hangar_webhooks::tls::Authority;
-
-    use super::*;
-    use crate::manifests::{self, BaseUrl};
-
-    const ENTRY: &str = manifests::DEFAULT_ENTRY;
-
-    fn bundle() -> Bundle {
-        let now = SystemTime::now();
-        Bundle::build([Authority::generate("test", now).unwrap().certificate_pem().as_str()], now).unwrap()
-    }
-
-    fn service() -> Endpoint {
-        Endpoint::default_service("mcp-system")
-    }
-
-    fn url() -> Endpoint {
-        Endpoint::Url(BaseUrl::parse("https://127.0.0.1:9443").unwrap())
-    }
-
-    fn entry(endpoint: &Endpoint, bundle: Option<&Bundle>) -> Value {
-        let pem = bundle.map(|bundle| bundle.pem().as_bytes());
-        serde_json::to_value(manifests::mutating("x", endpoint, pem)).unwrap()
-    }
-
-    fn crd(conversion: &Value) -> Value {
-        let versions = VERSIONS.map(|name| json!({"name": name, "served": true}));
-        json!({"spec": {"versions": versions, "conversion": conversion}})
-    }
-
-    fn conversion(endpoint: &Endpoint, bundle: Option<&Bundle>) -> Value {
-        let pem = bundle.map(|bundle| bundle.pem().as_bytes());
-        let client = endpoint.conversion(pem);
-        json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": client}})
-    }
-
-    fn text(decision: Decision) -> Value {
-        match decision {
-            Decision::Patch { patch: Patch::Json(patch), .. } => serde_json::to_value(patch).unwrap(),
-            Decision::Patch { patch: Patch::Merge(patch), .. } => patch,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_configuration_that_is_right_is_left_alone() {
-        let bundle = bundle();
-        for endpoint in [service(), url()] {
-            let wanted = Wanted::admission(&endpoint, &bundle, ENTRY, "/default");
-            assert_eq!(decide(&entry(&endpoint, Some(&bundle)), &wanted), Decision::InSync);
-        }
-    }
-
-    #[test]
-    fn a_missing_bundle_is_added_behind_a_test_of_the_name() {
-        let bundle = bundle();
-        let patch = text(decide(
-            &entry(&service(), None),
-            &Wanted::admission(&service(), &bundle, ENTRY, "/default"),
-        ));
-        assert_eq!(patch[0], json!({"op": "test", "path": "/webhooks/0/name", "value": ENTRY}));
-        assert_eq!(patch[1]["op"], "add");
-        assert_eq!(patch[1]["path"], "/webhooks/0/clientConfig/caBundle");
-        assert_eq!(patch.as_array().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn an_address_of_another_kind_is_replaced() {
-        let bundle = bundle();
-        let wanted = Wanted::admission(&url(), &bundle, ENTRY, "/default");
-        let patch = text(decide(&entry(&service(), Some(&bundle)), &wanted));
-        assert_eq!(patch[1], json!({"op": "remove", "path": "/webhooks/0/clientConfig/service"}));
-        assert_eq!(patch[2]["value"], "https://127.0.0.1:9443/default");
-    }
-
-    #[test]
-    fn other_entries_are_not_touched() {
-        let bundle = bundle();
-        let mut object = entry(&service(), None);
-        object["webhooks"].as_array_mut().unwrap().insert(0, json!({"name": "other.example.com"}));
-        let patch = text(decide(&object, &Wanted::admission(&service(), &bundle, ENTRY, "/default")));
-        assert_eq!(patch[0]["path"], "/webhooks/1/name");
-        let wanted = Wanted::admission(&service(), &bundle, "gone.mcp-hangar.io", "/default");
-        assert!(matches!(decide(&object, &wanted), Decision::Lacking(_)));
-    }
-
-    #[test]
-    fn the_rest_of_an_entry_is_put_right_only_where_it_is_ours() {
-        let bundle = bundle();
-        let manifest = entry(&url(), Some(&bundle));
-        let theirs = Wanted::admission(&url(), &bundle, ENTRY, "/default");
-        let ours = theirs.clone().with_rest(&manifest);
-        let mut object = manifest;
-        object["webhooks"][0]["namespaceSelector"] = json!({"matchLabels": {"a": "b"}});
-        object["webhooks"][0]["rules"][0]["newer"] = json!(1);
-        assert_eq!(decide(&object, &ours), Decision::InSync);
-        object["webhooks"][0]["failurePolicy"] = json!("Ignore");
-        object["webhooks"][0]["matchConditions"]
-            .as_array_mut()
-            .unwrap()
-            .push(json!({"name": "never", "expression": "false"}));
-        assert_eq!(decide(&object, &theirs), Decision::InSync);
-        let patch = text(decide(&object, &ours));
-        assert_eq!(patch[1], json!({"op": "add", "path": "/webhooks/0/failurePolicy", "value": "Fail"}));
-        assert_eq!(patch[2]["path"], "/webhooks/0/matchConditions");
-        assert_eq!(patch[2]["value"].as_array().unwrap().len(), 2);
-        assert_eq!(patch.as_array().unwrap().len(), 3);
-    }
-
-    #[test]
-    fn a_crd_that_is_right_is_left_alone() {
-        let bundle = bundle();
-        for endpoint in [service(), url()] {
-            let object = crd(&conversion(&endpoint, Some(&bundle)));
-            assert_eq!(decide(&object, &Wanted::conversion(&endpoint, &bundle)), Decision::InSync);
-        }
-    }
-
-    #[test]
-    fn only_the_bundle_is_written_where_only_the_bundle_is_missing() {
-        let bundle = bundle();
-        let patch =
-            text(decide(&crd(&conversion(&service(), None)), &Wanted::conversion(&service(), &bundle)));
-        let client = patch.pointer("/spec/conversion/webhook/clientConfig").unwrap().as_object().unwrap();
-        assert_eq!(client.keys().collect::<Vec<_>>(), ["caBundle"]);
-        assert!(patch.pointer("/spec/conversion/strategy").is_none());
-    }
-
-    #[test]
-    fn a_service_in_another_namespace_is_corrected() {
-        let bundle = bundle();
-        let elsewhere = Endpoint::default_service("tools");
-        let object = crd(&conversion(&service(), Some(&bundle)));
-        let patch = text(decide(&object, &Wanted::conversion(&elsewhere, &bundle)));
-        assert_eq!(
-            patch.pointer("/spec/conversion/webhook/clientConfig/service/namespace").unwrap(),
-            "tools"
-        );
-        assert!(patch.pointer("/spec/conversion/webhook/clientConfig/caBundle").is_none());
-    }
-
-    #[test]
-    fn a_url_that_was_left_behind_goes_away() {
-        let bundle = bundle();
-        let object = crd(&conversion(&url(), Some(&bundle)));
-        let patch = text(decide(&object, &Wanted::conversion(&service(), &bundle)));
-        assert_eq!(patch.pointer("/spec/conversion/webhook/clientConfig/url"), Some(&Value::Null));
-    }
-
-    #[test]
-    fn strategy_none_becomes_a_webhook() {
-        let bundle = bundle();
-        let patch =
-            text(decide(&crd(&json!({"strategy": "None"})), &Wanted::conversion(&service(), &bundle)));
-        assert_eq!(patch.pointer("/spec/conversion/strategy").unwrap(), "Webhook");
-        assert_eq!(
-            patch.pointer("/spec/conversion/webhook/conversionReviewVersions").unwrap(),
-            &json!(["v1"])
-        );
-    }
-
-    #[test]
-    fn a_crd_of_an_older_release_is_left_to_its_owner() {
-        let object = json!({"spec": {"versions": [{"name": "v1alpha1", "served": true}]}});
-        let decision = decide(&object, &Wanted::conversion(&service(), &bundle()));
-        assert_eq!(decision, Decision::Lacking("it does not serve v1beta1".into()));
-    }
-}
+#[path = "decide_tests.rs"]
+mod tests;

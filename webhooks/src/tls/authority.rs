@@ -1,8 +1,8 @@
 //! A certificate authority: one ECDSA P-256 key and its self-signed certificate.
 //!
-//! Comes from [`Authority::generate`] or from two PEM texts, which are checked to belong together; gives leaves.
-//! rcgen's defaults (valid from 1975 to 4096, one name for everyone, no key identifiers) are
-//! overridden one by one. Storing and rotating authorities is left to the operator.
+//! Comes from [`Authority::generate`] or from two PEM texts, which are checked to belong together; gives leaves
+//! and, for its successor, a cross certificate, which leaves of the successor then carry. rcgen's defaults (valid from
+//! 1975 to 4096, one name for everyone, no key identifiers) are overridden one by one. Storing and rotating authorities is left to the operator.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,11 +24,13 @@ pub const BACKDATE: Duration = Duration::from_secs(24 * 3600);
 /// How long a new authority is valid.
 pub const AUTHORITY_LIFETIME: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
 
-/// A CA that can sign: the certificate and its key.
+/// A CA that can sign: the certificate, its key and, where it has one, a certificate of the same key that a predecessor
+/// signed.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     subject: String,
     certificate: CertificateDer<'static>,
+    cross: Option<CertificateDer<'static>>,
     not_before: SystemTime,
     not_after: SystemTime,
 }
@@ -38,20 +40,26 @@ impl fmt::Debug for Authority {
         f.debug_struct("Authority")
             .field("subject", &self.subject)
             .field("not_after", &self.not_after)
+            .field("cross", &self.cross.is_some())
             .finish_non_exhaustive()
     }
 }
 
 impl Authority {
-    /// Makes a new authority, valid for five years from 24 hours before `now`. Its name is `name_hint` (cut at 40
-    /// characters) and a random suffix, so that no two ever share a name.
+    /// Makes a new authority, valid for five years; see [`Self::generate_for`].
     pub fn generate(name_hint: &str, now: SystemTime) -> Result<Self, TlsError> {
+        Self::generate_for(name_hint, now, AUTHORITY_LIFETIME)
+    }
+
+    /// Makes a new authority, valid from 24 hours before `now` for `lifetime` from `now`. Its name is `name_hint` (cut
+    /// at 40 characters) and a random suffix, so that no two ever share a name.
+    pub fn generate_for(name_hint: &str, now: SystemTime, lifetime: Duration) -> Result<Self, TlsError> {
         let suffix: String = random::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
         let hint: String = name_hint.chars().take(40).collect();
         let subject = format!("{hint} {suffix}");
         let mut params = authority_params(&subject, 1)?;
         params.not_before = to_date(now - BACKDATE)?;
-        params.not_after = to_date(now + AUTHORITY_LIFETIME)?;
+        params.not_after = to_date(now + lifetime)?;
         let key = new_key(&subject)?;
         let certificate = params.self_signed(&key).map_err(|source| TlsError::Sign { subject, source })?;
         Self::assemble(certificate.der().clone(), key)
@@ -79,7 +87,43 @@ impl Authority {
         let not_after = to_system_time(parsed.validity().not_after.to_datetime());
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|error| TlsError::Parse { what: "CA certificate", reason: error.to_string() })?;
-        Ok(Self { issuer, subject, certificate, not_before, not_after })
+        Ok(Self { issuer, subject, certificate, cross: None, not_before, not_after })
+    }
+
+    /// Adds a certificate of this authority's key that a predecessor signed ([`Self::cross_sign`]). Every leaf then
+    /// carries it, so that clients who only know the predecessor accept it too. On an error nothing has changed.
+    pub fn carry(&mut self, cross_pem: &str) -> Result<(), TlsError> {
+        let cross = parse_certificate_pem("cross certificate", cross_pem)?;
+        {
+            let parsed = parse_der("cross certificate", &cross)?;
+            let own = parse_der("CA certificate", &self.certificate)?;
+            let same_name = parsed.subject().as_raw() == own.subject().as_raw();
+            if !same_name || parsed.public_key().raw != own.public_key().raw {
+                return Err(TlsError::KeyMismatch { subject: parsed.subject().to_string() });
+            }
+        }
+        self.cross = Some(cross);
+        Ok(())
+    }
+
+    /// Signs the key of `successor` under its own name, as PEM; valid no longer than either of the two.
+    pub fn cross_sign(&self, successor: &Self, now: SystemTime) -> Result<String, TlsError> {
+        self.check_valid_at(now)?;
+        let parsed = parse_der("CA certificate", &successor.certificate)?;
+        let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+        let mut params = authority_params(name.unwrap_or_default(), 0)?;
+        params.not_before = to_date(now - BACKDATE)?;
+        params.not_after = to_date(self.not_after.min(successor.not_after))?;
+        let subject = successor.subject.clone();
+        let certificate = params
+            .signed_by(successor.issuer.key(), &self.issuer)
+            .map_err(|source| TlsError::Sign { subject: subject.clone(), source })?;
+        // Chains are built by name and key identifier: both must be the successor's, byte for byte.
+        let cross = parse_der("cross certificate", certificate.der())?;
+        if cross.subject().as_raw() != parsed.subject().as_raw() {
+            return Err(TlsError::NotAuthority { subject, reason: "its subject is more than a common name" });
+        }
+        Ok(encode_pem(certificate.der()))
     }
 
     /// Issues a leaf for `names` (DNS names and IP addresses) with a new key, valid from 24 hours before `now` for
@@ -101,12 +145,18 @@ impl Authority {
             .signed_by(&key, &self.issuer)
             .map_err(|source| TlsError::Sign { subject: first.clone(), source })?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Leaf::new(vec![certificate.der().clone()], key, now)
+        let chain = std::iter::once(certificate.der().clone()).chain(self.cross.clone()).collect();
+        Leaf::new(chain, key, now)
     }
 
     /// The certificate, as PEM in canonical form: two texts are equal exactly when the certificates are.
     pub fn certificate_pem(&self) -> String {
         encode_pem(&self.certificate)
+    }
+
+    /// The certificate that a predecessor signed, as PEM.
+    pub fn cross_pem(&self) -> Option<String> {
+        self.cross.as_ref().map(|cross| encode_pem(cross))
     }
 
     /// The private key, as PKCS#8 PEM. Secret.

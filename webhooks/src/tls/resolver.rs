@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 
 use super::{Authority, Leaf, TlsError};
 
-/// How long a minted leaf is valid.
+/// How long a minted leaf is valid, unless [`LeafResolver::with_leaf_lifetime`] says otherwise.
 pub const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Time between two complaints about handshakes without a certificate: there may be thousands a second.
@@ -27,6 +27,7 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub struct LeafResolver {
     names: Vec<String>,
     clock: Clock,
+    leaf_lifetime: Duration,
     current: ArcSwapOption<Current>,
     /// Held by whoever replaces `current`, so that a slow renewal cannot undo a change of authority.
     replacing: Mutex<()>,
@@ -60,13 +61,20 @@ impl LeafResolver {
         Self {
             names,
             clock,
+            leaf_lifetime: LEAF_LIFETIME,
             current: ArcSwapOption::empty(),
             replacing: Mutex::new(()),
             complained: Mutex::new(None),
         }
     }
 
-    /// Mints a leaf from `authority` and presents it from now on. On error the former source stays.
+    /// The same with another life of minted leaves.
+    pub fn with_leaf_lifetime(mut self, lifetime: Duration) -> Self {
+        self.leaf_lifetime = lifetime;
+        self
+    }
+
+    /// Mints a leaf from `authority`, with its cross certificate where it has one, and presents it from now on. On error the former source stays.
     pub fn set_authority(&self, authority: Arc<Authority>) -> Result<(), TlsError> {
         let _guard = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         self.mint(authority, (self.clock)()).map(|_| ())
@@ -160,7 +168,7 @@ impl LeafResolver {
 
     /// The caller holds `replacing`.
     fn mint(&self, authority: Arc<Authority>, now: SystemTime) -> Result<Arc<Current>, TlsError> {
-        let leaf = authority.issue(&self.names, now, LEAF_LIFETIME)?;
+        let leaf = authority.issue(&self.names, now, self.leaf_lifetime)?;
         let minted = Arc::new(Current { leaf, authority: Some(authority) });
         self.current.store(Some(Arc::clone(&minted)));
         Ok(minted)

@@ -185,6 +185,10 @@ fn debug_output_never_shows_the_key() {
     }
 }
 
+fn parsed_seconds(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
 /// A clock that tests move.
 #[derive(Clone)]
 struct Moved(Arc<Mutex<SystemTime>>);
@@ -285,6 +289,64 @@ async fn a_change_of_authority_is_served_from_the_next_handshake_on() {
     resolver.set_authority(Arc::clone(&new)).unwrap();
     assert!(site.try_connect(client_config(&old)).await.is_err());
     site.try_connect(client_config(&new)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cross_certificate_has_clients_of_the_old_authority_accept_the_new_one() {
+    let (old, mut new, foreign) = (authority(), authority(), authority());
+    new.carry(&old.cross_sign(&new, SystemTime::now()).unwrap()).unwrap();
+    let (old, new) = (Arc::new(old), Arc::new(new));
+    let resolver = Arc::new(LeafResolver::new(names(), Arc::new(SystemTime::now)));
+    resolver.set_authority(Arc::clone(&new)).unwrap();
+    let site =
+        Site::start_with(Limits::default(), Drain::default(), Arc::clone(&new), Arc::clone(&resolver)).await;
+    for trusted in [&old, &new] {
+        let client = site.try_connect(client_config(trusted)).await.unwrap();
+        assert_eq!(client.stream.get_ref().1.peer_certificates().unwrap().len(), 2);
+    }
+    assert!(site.try_connect(client_config(&foreign)).await.is_err());
+}
+
+#[test]
+fn a_cross_certificate_is_valid_no_longer_than_either_authority_and_signs_leaves_only() {
+    let now = SystemTime::now();
+    let old = Authority::generate_for("old", now, 30 * DAY).unwrap();
+    let new = authority();
+    let cross = der(&old.cross_sign(&new, now).unwrap());
+    let (_, cross) = X509Certificate::from_der(&cross).unwrap();
+    let own = der(&new.certificate_pem());
+    let (_, own) = X509Certificate::from_der(&own).unwrap();
+    assert_eq!(cross.validity().not_after.timestamp(), parsed_seconds(old.not_after()));
+    assert_eq!(cross.basic_constraints().unwrap().unwrap().value.path_len_constraint, Some(0));
+    assert_eq!(
+        (cross.subject().as_raw(), cross.public_key().raw),
+        (own.subject().as_raw(), own.public_key().raw)
+    );
+    assert_eq!(identifiers(&cross).0, identifiers(&own).0);
+    assert_eq!(old.cross_sign(&new, now + 31 * DAY).unwrap_err().kind(), "expired");
+}
+
+#[test]
+fn a_cross_certificate_of_another_authority_is_refused_and_changes_nothing() {
+    let (old, mut new, foreign) = (authority(), authority(), authority());
+    let of_foreign = old.cross_sign(&foreign, SystemTime::now()).unwrap();
+    for (text, kind) in [(of_foreign.as_str(), "key_mismatch"), ("rubbish", "parse")] {
+        assert_eq!(new.carry(text).unwrap_err().kind(), kind);
+        assert_eq!(new.cross_pem(), None);
+    }
+    let cross = old.cross_sign(&new, SystemTime::now()).unwrap();
+    new.carry(&cross).unwrap();
+    assert_eq!(new.cross_pem(), Some(cross));
+}
+
+#[test]
+fn a_leaf_lives_as_long_as_the_resolver_was_told() {
+    let time = Moved::new();
+    let start = time.now();
+    let resolver = LeafResolver::new(names(), time.clock()).with_leaf_lifetime(DAY);
+    resolver.set_authority(Arc::new(Authority::generate("test", start).unwrap())).unwrap();
+    let left = resolver.status().not_after.unwrap().duration_since(start).unwrap();
+    assert!(left <= DAY && left > DAY - Duration::from_secs(2), "{left:?}");
 }
 
 #[tokio::test]

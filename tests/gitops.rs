@@ -1,0 +1,345 @@
+//! The examples for Argo CD and Flux: what they make of our objects, and that they name what is there.
+//!
+//! `gitops/main.go` runs the Lua interpreter, the status rules and the types that Argo CD and Flux are built from; this file
+//! asks it, and compares with the table in `gitops/health.yaml`. Go is needed, as for the other tests; what it compiles
+//! here takes a minute once. What a real cluster makes of the manifests is the matter of the end-to-end tests.
+
+// clippy.toml allows these in test functions only, not in their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+/// The kinds, with the scripts that judge them.
+const KINDS: [(&str, &str); 3] =
+    [("MCPProvider", "provider"), ("MCPProviderGroup", "group"), ("MCPDiscoverySource", "discovery")];
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The documents of a YAML file, as texts.
+fn texts(name: &str) -> Vec<String> {
+    read(name).split("\n---\n").map(str::to_owned).collect()
+}
+
+/// The documents of a YAML file.
+fn documents(name: &str) -> Vec<Value> {
+    texts(name)
+        .iter()
+        .map(|text| serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}")))
+        .collect()
+}
+
+/// The YAML files below a folder, relative to the repository.
+fn yaml_files(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path(folder)).unwrap() {
+        let name = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
+        if path(&name).is_dir() {
+            found.extend(yaml_files(&name));
+        } else if name.ends_with(".yaml") {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The documents of all manifests for one of the two.
+fn manifests(folder: &str) -> Vec<Value> {
+    yaml_files(folder).iter().flat_map(|name| documents(name)).collect()
+}
+
+/// The first document of that kind and name.
+fn find<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    documents
+        .iter()
+        .find(|document| document["kind"] == kind && document["metadata"]["name"] == name)
+        .unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+/// Asks `gitops/main.go`.
+fn ask(request: &Value) -> Value {
+    let mut child = Command::new("go")
+        .args(["run", "-mod=readonly", "-buildvcs=false", "-trimpath", "."])
+        .current_dir(path("tests/gitops"))
+        .env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect(
+            "this test needs Go 1.26 or later (https://go.dev/dl), like the API server of the other tests",
+        );
+    let mut input = child.stdin.take().unwrap();
+    let text = request.to_string();
+    let writer = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The whole object of a row of the table.
+fn object(row: &Value, version: &str) -> Value {
+    let generation = row.get("generation").and_then(Value::as_i64).unwrap_or(2);
+    let mut object = json!({
+        "apiVersion": format!("mcp-hangar.io/{version}"), "kind": row["kind"],
+        "metadata": {"name": "tools", "namespace": "default", "generation": generation}, "spec": {},
+    });
+    if row.get("deleting").is_some() {
+        object["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
+    }
+    if let Some(status) = row.get("status") {
+        object["status"] = status.clone();
+    }
+    // Not by index, which would make what is not there.
+    let conditions = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        let condition = condition.as_object_mut().unwrap();
+        let observed = condition.entry("observedGeneration").or_insert(json!(generation));
+        if observed.is_null() {
+            condition.remove("observedGeneration");
+        }
+    }
+    object
+}
+
+fn script(kind: &Value) -> String {
+    let (_, stem) = KINDS.iter().find(|(known, _)| kind == known).unwrap();
+    read(&format!("examples/argocd/health/{stem}.lua"))
+}
+
+#[test]
+fn argo_cd_and_flux_read_every_state_as_it_is_meant() {
+    let table: Vec<Value> = serde_saphyr::from_str(&read("tests/gitops/health.yaml")).unwrap();
+    let flux = manifests("examples/flux");
+    let expressions = find(&flux, "Kustomization", "mcp-hangar-objects")["spec"]["healthCheckExprs"].clone();
+    let expressions = expressions.as_array().unwrap();
+    let mut names = Vec::new();
+    let mut cases = Vec::new();
+    for row in &table {
+        let expressions = expressions.iter().find(|entry| entry["kind"] == row["kind"]).unwrap();
+        for version in ["v1alpha1", "v1beta1"] {
+            names.push((row, version));
+            cases.push(json!({
+                "object": object(row, version), "lua": script(&row["kind"]), "expressions": expressions,
+            }));
+        }
+    }
+    let answer = ask(&json!({ "cases": cases, "manifests": [] }));
+    let mut wrong = Vec::new();
+    for ((row, version), said) in names.iter().zip(answer["cases"].as_array().unwrap()) {
+        let wanted = [&row["argocd"], &row["message"], &row["kstatus"], &row["flux"]];
+        let flux = said["flux"].as_str().unwrap().split(':').next().unwrap();
+        let said = [&said["argocd"]["status"], &said["argocd"]["message"], &said["kstatus"], &json!(flux)];
+        if said != wanted {
+            wrong.push(format!("{} ({version}): {said:?} instead of {wanted:?}", row["name"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(answer["cases"].as_array().unwrap().len(), table.len() * 2);
+}
+
+#[test]
+fn the_table_has_every_state_of_every_kind() {
+    let table: Vec<Value> = serde_saphyr::from_str(&read("tests/gitops/health.yaml")).unwrap();
+    for (kind, reasons) in [
+        (
+            "MCPProvider",
+            [
+                "Idle",
+                "Starting",
+                "ProviderReady",
+                "HealthCheckFailing",
+                "CircuitOpen",
+                "StartupFailed",
+                "InvalidSpec",
+            ]
+            .as_slice(),
+        ),
+        ("MCPProviderGroup", ["PolicyMet", "PolicyNotMet", "NoProviders"].as_slice()),
+        ("MCPDiscoverySource", ["Synced", "SyncFailed", "Paused"].as_slice()),
+    ] {
+        let rows: Vec<&Value> = table.iter().filter(|row| row["kind"] == kind).collect();
+        let ready = |row: &&Value| row["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found: BTreeSet<String> = rows
+            .iter()
+            .flat_map(ready)
+            .filter(|condition| condition["type"] == "Ready")
+            .filter_map(|condition| condition["reason"].as_str().map(str::to_owned))
+            .collect();
+        for reason in reasons {
+            assert!(found.contains(*reason), "{kind} {reason}");
+        }
+        let unseen = rows.iter().find(|row| row["status"]["observedGeneration"] == -1).unwrap();
+        assert_eq!(
+            (&unseen["argocd"], &unseen["kstatus"], &unseen["flux"]),
+            (&json!("Progressing"), &json!("InProgress"), &json!("InProgress"))
+        );
+        assert!(rows.iter().any(|row| row.get("deleting").is_some()), "{kind} deleting");
+    }
+}
+
+#[test]
+fn the_config_map_of_argo_cd_holds_the_scripts() {
+    let mut text = String::from(
+        "# Health of our kinds: a patch of Argo CD's own ConfigMap. Made from health/*.lua by\n\
+         # `UPDATE=1 cargo test --test gitops`; changes made here are lost.\ndata:\n",
+    );
+    for (kind, stem) in KINDS {
+        text.push_str(&format!("  resource.customizations.health.mcp-hangar.io_{kind}: |\n"));
+        for line in read(&format!("examples/argocd/health/{stem}.lua")).lines() {
+            text.push_str(if line.is_empty() { "" } else { "    " });
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    let name = "examples/argocd/argocd-cm.yaml";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path(name), &text).unwrap();
+    }
+    assert_eq!(read(name), text, "run: UPDATE=1 cargo test --test gitops");
+    let parsed: Value = serde_saphyr::from_str(&text).unwrap();
+    for (kind, stem) in KINDS {
+        let key = format!("resource.customizations.health.mcp-hangar.io_{kind}");
+        assert_eq!(parsed["data"][key], read(&format!("examples/argocd/health/{stem}.lua")));
+    }
+}
+
+#[test]
+fn flux_knows_every_field_of_its_manifests() {
+    let names = yaml_files("examples/flux");
+    let all: Vec<String> = names.iter().flat_map(|name| texts(name)).collect();
+    assert!(all.len() >= 7, "{names:?}");
+    // A field that does not exist is found, or this test could not fail.
+    let misspelt = all[0].replace("interval:", "intervall:");
+    let asked = [all.as_slice(), &[misspelt]].concat();
+    let answer = ask(&json!({ "cases": [], "manifests": asked }));
+    let mut complaints: Vec<&str> =
+        answer["manifests"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    assert!(complaints.pop().unwrap().contains("intervall"));
+    assert!(complaints.iter().all(|complaint| complaint.is_empty()), "{complaints:#?}");
+}
+
+#[test]
+fn flux_installs_in_the_right_order() {
+    let all = manifests("examples/flux");
+    let objects = find(&all, "Kustomization", "mcp-hangar-objects");
+    assert_eq!(objects["spec"]["dependsOn"], json!([{"name": "mcp-hangar-operator"}]));
+    let operator = find(&all, "Kustomization", "mcp-hangar-operator");
+    for kustomization in [objects, operator] {
+        let folder = kustomization["spec"]["path"].as_str().unwrap().trim_start_matches("./");
+        assert!(!yaml_files(folder).is_empty(), "{folder}");
+        find(&all, "GitRepository", kustomization["spec"]["sourceRef"]["name"].as_str().unwrap());
+    }
+    let releases: Vec<&Value> = all.iter().filter(|document| document["kind"] == "HelmRelease").collect();
+    let checks = operator["spec"]["healthChecks"].as_array().unwrap();
+    assert_eq!(releases.len(), checks.len());
+    for release in releases {
+        let metadata = &release["metadata"];
+        assert!(checks.iter().any(|check| check["name"] == metadata["name"] && check["namespace"] == metadata["namespace"]));
+        find(&all, "HelmRepository", release["spec"]["chart"]["spec"]["sourceRef"]["name"].as_str().unwrap());
+        find(&all, "Namespace", metadata["namespace"].as_str().unwrap());
+    }
+    let last = find(&all, "HelmRelease", "mcp-hangar-operator");
+    assert_eq!(last["spec"]["dependsOn"], json!([{"name": "mcp-hangar-crds"}]));
+    assert_eq!(last["spec"]["values"]["crds"]["install"], false);
+    let wanted: BTreeSet<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
+    let judged: BTreeSet<&str> = objects["spec"]["healthCheckExprs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(judged, wanted);
+}
+
+#[test]
+fn argo_cd_gets_the_chart_before_the_objects() {
+    let all = manifests("examples/argocd");
+    let wave = |application: &Value| {
+        let wave = &application["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"];
+        wave.as_str().unwrap().parse::<i32>().unwrap()
+    };
+    let operator = find(&all, "Application", "mcp-hangar-operator");
+    let objects = find(&all, "Application", "mcp-hangar-objects");
+    assert!(wave(operator) < wave(objects));
+    assert_eq!(operator["apiVersion"], "argoproj.io/v1alpha1");
+    assert_eq!(operator["spec"]["source"]["targetRevision"], env!("CARGO_PKG_VERSION"));
+    assert!(path(objects["spec"]["source"]["path"].as_str().unwrap()).is_dir());
+    let options = objects["spec"]["syncPolicy"]["syncOptions"].as_array().unwrap();
+    assert!(options.contains(&json!("SkipDryRunOnMissingResource=true")));
+}
+
+/// Every leaf of values, as a path.
+fn leaves(values: &Value, at: &str, found: &mut Vec<String>) {
+    match values.as_object() {
+        Some(map) => map.iter().for_each(|(key, value)| leaves(value, &format!("{at}/{key}"), found)),
+        None => found.push(at.to_owned()),
+    }
+}
+
+#[test]
+fn the_examples_use_charts_and_values_that_exist() {
+    let mut used = Vec::new();
+    for document in [manifests("examples/argocd"), manifests("examples/flux")].concat() {
+        let spec = &document["spec"];
+        if document["kind"] == "HelmRelease" {
+            let chart = &spec["chart"]["spec"];
+            used.push((chart["chart"].clone(), chart["version"].clone(), spec["values"].clone()));
+        } else if !spec["source"]["chart"].is_null() {
+            let source = &spec["source"];
+            used.push((
+                source["chart"].clone(),
+                source["targetRevision"].clone(),
+                source["helm"]["valuesObject"].clone(),
+            ));
+        }
+    }
+    assert_eq!(used.len(), 3);
+    for (chart, version, values) in used {
+        let chart = chart.as_str().unwrap();
+        let about: Value = serde_saphyr::from_str(&read(&format!("charts/{chart}/Chart.yaml"))).unwrap();
+        assert_eq!(about["name"], chart);
+        let version = version.as_str().unwrap().trim_end_matches('x');
+        assert!(about["version"].as_str().unwrap().starts_with(version), "{chart}: {version}");
+        let known: Value = serde_saphyr::from_str(&read(&format!("charts/{chart}/values.yaml"))).unwrap();
+        let mut set = Vec::new();
+        if values.is_object() {
+            leaves(&values, "", &mut set);
+        }
+        for value in set {
+            assert!(known.pointer(&value).is_some(), "{chart}: {value}");
+        }
+    }
+}
+
+#[test]
+fn nothing_in_the_examples_forces_or_ignores() {
+    for folder in ["examples/argocd", "examples/flux"] {
+        for document in manifests(folder) {
+            let text = document.to_string();
+            for bad in [
+                "ignoreDifferences",
+                "\"ignore\"",
+                "Replace=true",
+                "Force=true",
+                "\"force\":true",
+                "caBundle",
+            ] {
+                assert!(!text.contains(bad), "{folder}: {bad}");
+            }
+        }
+    }
+}
