@@ -3,10 +3,11 @@
 //! In: the command line. Out: a [`Context`]. Finding the cluster happens here, and only here: in a pod it is the
 //! service account, elsewhere a kubeconfig that somebody named.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
@@ -25,6 +26,8 @@ use crate::words;
 
 /// Events may hold 1 kB of text.
 const LONGEST_NOTE: usize = 1000;
+/// Texts of Events that are remembered, so that the same one again is counted and not made anew.
+const MOST_TEXTS: usize = 128;
 
 /// Shared by all tasks.
 pub struct Context {
@@ -48,7 +51,9 @@ pub struct Context {
     pub migrate_rate: u32,
     /// Times of a CA rotation.
     pub schedule: Schedule,
-    recorder: Recorder,
+    reporter: Reporter,
+    /// The library counts Events of one reason and object as one and keeps the first text; so each text has its own.
+    recorders: Mutex<HashMap<String, Recorder>>,
     regarding: ObjectReference,
     settled: AtomicBool,
 }
@@ -91,7 +96,8 @@ impl Context {
             _ => args.namespace().to_owned(),
         };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            reporter,
+            recorders: Mutex::default(),
             regarding: ObjectReference {
                 api_version: Some("v1".into()),
                 kind: Some(kind.into()),
@@ -158,6 +164,15 @@ impl Context {
         self.publish(&self.regarding, Some(related), type_, reason, action, note).await;
     }
 
+    fn recorder(&self, text: String) -> Recorder {
+        let mut recorders = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorders.len() >= MOST_TEXTS {
+            recorders.clear();
+        }
+        let new = || Recorder::new(self.client.clone(), self.reporter.clone());
+        recorders.entry(text).or_insert_with(new).clone()
+    }
+
     async fn publish(
         &self,
         regarding: &ObjectReference,
@@ -174,8 +189,9 @@ impl Context {
             note: Some(cut(note, LONGEST_NOTE).to_owned()),
             secondary: related,
         };
+        let recorder = self.recorder(format!("{reason} {:?}: {note}", regarding.name));
         let published =
-            tokio::time::timeout(Duration::from_secs(5), self.recorder.publish(&event, regarding)).await;
+            tokio::time::timeout(Duration::from_secs(5), recorder.publish(&event, regarding)).await;
         if let Ok(Err(error)) = published {
             tracing::debug!("failed to publish event {reason}: {}", words::client(&error));
         }
@@ -250,12 +266,50 @@ fn unusable(path: String, error: &KubeconfigError) -> RunError {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{Request, Response};
+    use clap::Parser;
+    use kube::client::Body;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::version::Build;
 
     #[test]
     fn a_long_note_is_cut_between_characters() {
         assert_eq!(cut("abc", 10), "abc");
         assert_eq!(cut("aéé", 4), "aé");
+    }
+
+    /// What each published Event came to at the API server.
+    async fn published(notes: &[&str]) -> Vec<String> {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let calls = Arc::clone(&sent);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            calls.lock().unwrap().push(request.method().to_string());
+            async move {
+                let event = br#"{"metadata": {"name": "one", "namespace": "mcp-system"}, "eventTime": null}"#;
+                Ok::<_, kube::Error>(Response::new(Body::from(event.to_vec())))
+            }
+        });
+        let Command::Run(args) = Cli::parse_from(["mcp-hangar-operator", "run"]).command else {
+            unreachable!()
+        };
+        let metrics = Arc::new(Metrics::new(&Build::current()).unwrap());
+        let endpoint = Endpoint::default_service("mcp-system");
+        let client = Client::new(service, "default");
+        let ctx = Context::with_client(&args, client, "memory".into(), endpoint, metrics);
+        for note in notes {
+            ctx.event(EventType::Warning, "SelfTestFailed", "SelfTest", note).await;
+        }
+        sent.lock().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn an_event_with_another_text_is_another_event_and_the_same_again_is_counted() {
+        assert_eq!(
+            published(&["refused", "refused", "timeout", "refused"]).await,
+            ["POST", "PATCH", "POST", "PATCH"]
+        );
     }
 
     #[tokio::test]

@@ -314,6 +314,17 @@ async fn look(
     let object = format!("{} {name}", resource.kind);
     let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource);
     let found = ctx.link.call("get", &object, read::read(&ctx.client, &resource, &name)).await?;
+    if let Some(rival) = rival(ctx, target, bundle, found.as_ref()).await? {
+        let reason = format!(
+            "another operator has this cluster: the webhooks lead to its Service {rival}; a CRD has room for one, so nothing is written here"
+        );
+        if ctx.link.say_now(target.label(), &reason) {
+            tracing::error!(
+                "{object}: {reason}; uninstall one of the two, and apply the other's manifests again"
+            );
+        }
+        return Ok(Outcome::Lacking);
+    }
     let apply = ctx.applies() && (found.is_none() || !track.applied);
     let decision = match &found {
         Some(found) => compare(ctx, &value(target, found)?, &target.wanted(ctx, bundle)?, bundle, leads),
@@ -366,6 +377,28 @@ async fn look(
         track.applied = true;
     }
     Ok(Outcome::InSync { written: true })
+}
+
+/// The configurations say whose the cluster is, since whoever installs an operator brings them: a CRD that leads elsewhere
+/// is taken over only by the one to whom they lead. Without this, two operators would undo each other's writes for ever.
+async fn rival(
+    ctx: &Context,
+    target: Target,
+    bundle: &Bundle,
+    found: Option<&Found>,
+) -> Result<Option<String>, InjectError> {
+    let Some(found) = found.filter(|_| !ctx.applies()) else { return Ok(None) };
+    let rival = decide::rival(&value(target, found)?, &target.wanted(ctx, bundle)?);
+    if rival.is_none() || !matches!(target, Target::Crd(_)) {
+        return Ok(rival);
+    }
+    let claim = Target::Mutating;
+    let (name, resource) = (claim.name(ctx), claim.resource());
+    let object = format!("{} {name}", resource.kind);
+    match ctx.link.call("get", object, read::read(&ctx.client, &resource, &name)).await? {
+        Some(found) => Ok(decide::rival(&value(claim, &found)?, &claim.wanted(ctx, bundle)?)),
+        None => Ok(None),
+    }
 }
 
 fn compare(ctx: &Context, object: &Value, wanted: &Wanted, bundle: &Bundle, leads: bool) -> Decision {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::beside::{
-    CONFIGURATIONS, CRD, NAMES, SOON, beside, bundles, complete, configuration, end, reachable,
+    CONFIGURATIONS, CRD, NAMES, SOON, beside, beside_at, bundles, complete, configuration, end, reachable,
 };
 use crate::cluster::{Cluster, eventually};
 use crate::figures::figure;
@@ -361,4 +361,41 @@ fn one_file_for_kubectl_installs_the_same_and_applies_again_without_a_change() {
     assert_eq!(cluster.api.get(&budget).ok(), before);
     assert_eq!(bundles(&cluster), whole);
     end(&mut operator);
+}
+
+/// Past Helm, by rendering and applying, two can still meet. Then the one that the configurations name works, and the other says
+/// whose the cluster is.
+#[test]
+fn of_two_operators_that_meet_one_keeps_still() {
+    let (cluster, [helm, _]) = start_for_both("rivals");
+    install(&helm, NAMESPACE, &[]).ok();
+    let mut ours = beside(&cluster, NAMESPACE, "ours");
+    let first = complete(&cluster);
+    cluster.namespace("other");
+    let rendered = helm.template_as(RELEASE, "other", OPERATOR, &["fullnameOverride=\"rival\""]).ok();
+    let said = cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &rendered);
+    assert_eq!(said.code, 0, "{said:?}");
+    let mut theirs = beside_at(&cluster, "other", "rival", "theirs", "0");
+    ours.said("another operator has this cluster: the webhooks lead to its Service other/rival-webhook");
+    let led = || {
+        let crds = NAMES.map(|name| cluster.api.get(&format!("{CRD}/{name}")).ok());
+        crds.map(|crd| {
+            let service = &crd["spec"]["conversion"]["webhook"]["clientConfig"]["service"];
+            (service["namespace"] == "other", crd["metadata"]["generation"].clone())
+        })
+    };
+    eventually("the CRDs lead to the other", SOON, || led().iter().all(|(theirs, _)| *theirs).then_some(()));
+    // At first it adds its CA to ours; once it leads there is one certificate again.
+    let one = |bundle: &Option<String>| bundle.as_ref().map_or(0, String::len) < 1500;
+    eventually("every target carries the other's bundle alone", SOON, || {
+        let found = complete(&cluster);
+        (found != first && one(&found[0])).then_some(())
+    });
+    let before = led();
+    // Two that fight write every few seconds.
+    std::thread::sleep(std::time::Duration::from_secs(10));
+    assert_eq!(led(), before, "nobody writes any more");
+    assert!(!theirs.log().contains("another operator has this cluster"), "{}", theirs.log());
+    end(&mut ours);
+    end(&mut theirs);
 }

@@ -143,6 +143,17 @@ pub fn decide_for_follower(
     }
 }
 
+/// The Service of another operator, where the object leads to it.
+pub fn rival(object: &Value, wanted: &Wanted) -> Option<String> {
+    let name = |service: &Value| {
+        let part = |key| service.get(key).and_then(Value::as_str).unwrap_or_default();
+        format!("{}/{}", part("namespace"), part("name"))
+    };
+    let ours = name(wanted.service.as_ref()?);
+    let found = name(wanted.client(object)?.get("service")?);
+    (found != ours).then_some(found)
+}
+
 /// The text of a `caBundle`.
 pub fn decode(bundle: &Value) -> Option<String> {
     bundle
