@@ -47,7 +47,7 @@ impl Progress {
 
     /// The next object of the list is done.
     pub fn did(&mut self, key: &str) {
-        self.done += 1;
+        self.done = self.done.saturating_add(1);
         if !self.stuck {
             key.clone_into(&mut self.after);
         }
@@ -68,7 +68,7 @@ impl Progress {
 
     /// One that had failed is done after all.
     pub fn mended(&mut self, key: &str) {
-        self.done += 1;
+        self.done = self.done.saturating_add(1);
         self.failed.retain(|known| known != key);
     }
 }

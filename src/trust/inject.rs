@@ -60,6 +60,9 @@ pub const TARGETS: [Target; 5] = [
     Target::Validating,
 ];
 
+/// The object that says whose the cluster is.
+const CLAIM: Target = Target::Mutating;
+
 impl Target {
     /// The label of its metrics.
     pub fn label(self) -> &'static str {
@@ -227,10 +230,10 @@ pub async fn keep(
                 mark(&mut tracks, None);
             }
             event = events.next() => {
-                mark(&mut tracks, event);
+                mark(&mut tracks, event.filter(|&event| !is_claim(event)));
                 tokio::time::sleep(SETTLE).await;
                 while let Some(Some(event)) = events.next().now_or_never() {
-                    mark(&mut tracks, Some(event));
+                    mark(&mut tracks, Some(event).filter(|&event| !is_claim(event)));
                 }
             }
             () = tokio::time::sleep(wait) => {
@@ -246,6 +249,11 @@ fn mark(tracks: &mut [Track], index: Option<usize>) {
     for (at, track) in tracks.iter_mut().enumerate() {
         track.dirty |= index.is_none_or(|index| index == at);
     }
+}
+
+/// Whether the target at that place says whose the cluster is ([`rival`]): then its events are about all.
+fn is_claim(index: usize) -> bool {
+    TARGETS.get(index) == Some(&CLAIM)
 }
 
 /// Looks at every dirty target; says whether something was written and how long to wait.
@@ -392,11 +400,10 @@ async fn rival(
     if rival.is_none() || !matches!(target, Target::Crd(_)) {
         return Ok(rival);
     }
-    let claim = Target::Mutating;
-    let (name, resource) = (claim.name(ctx), claim.resource());
+    let (name, resource) = (CLAIM.name(ctx), CLAIM.resource());
     let object = format!("{} {name}", resource.kind);
     match ctx.link.call("get", object, read::read(&ctx.client, &resource, &name)).await? {
-        Some(found) => Ok(decide::rival(&value(claim, &found)?, &claim.wanted(ctx, bundle)?)),
+        Some(found) => Ok(decide::rival(&value(CLAIM, &found)?, &CLAIM.wanted(ctx, bundle)?)),
         None => Ok(None),
     }
 }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use mcp_hangar_webhooks::tls::Authority;
+use mcp_hangar_webhooks::tls::{Authority, TlsError};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -69,6 +69,8 @@ pub enum Observed {
         revision: u64,
         /// The next CA, where that one is good.
         spare: Option<Arc<Authority>>,
+        /// It is whole but not valid yet: then it is more likely this machine's clock that is wrong.
+        early: bool,
     },
 }
 
@@ -93,7 +95,8 @@ pub fn observe(secret: Option<&Secret>, now: SystemTime) -> Observed {
         Err(reason) => {
             let revision = head.ok().flatten().map_or(0, |head| head.revision);
             let spare = authority(secret, NEXT_CERTIFICATE_KEY, NEXT_PRIVATE_KEY_KEY, now).ok();
-            return Observed::Spoilt { reason, revision, spare: spare.map(Arc::new) };
+            let early = is_early(secret, now);
+            return Observed::Spoilt { reason, revision, spare: spare.map(Arc::new), early };
         }
     };
     match head {
@@ -265,6 +268,13 @@ fn head(secret: &Secret) -> Result<Option<Head>, String> {
 fn authority(secret: &Secret, certificate: &str, key: &str, now: SystemTime) -> Result<Authority, String> {
     Authority::from_pem(text(secret, certificate)?, text(secret, key)?, now)
         .map_err(|error| error.to_string())
+}
+
+fn is_early(secret: &Secret, now: SystemTime) -> bool {
+    let (Ok(certificate), Ok(key)) = (text(secret, CERTIFICATE_KEY), text(secret, PRIVATE_KEY_KEY)) else {
+        return false;
+    };
+    matches!(Authority::from_pem(certificate, key, now), Err(TlsError::NotYetValid { .. }))
 }
 
 fn data(secret: &Secret) -> &BTreeMap<String, ByteString> {

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 pub use decide::{Action, Held, Plan, decide, plan};
 
+use super::pace::{INTERVAL, Pace};
 use super::record::{Observed, observe, rfc3339, secret};
 use super::rotation::presented;
 use super::state::{Reason, State};
@@ -99,12 +100,15 @@ struct Store<'a> {
     bundle: &'a watch::Sender<Option<Bundle>>,
     held: Option<Held>,
     wrong_since: Option<Instant>,
+    /// Two replicas whose clocks disagree about a CA would restore theirs for ever.
+    pace: Pace,
 }
 
 /// Keeps the CA, its Secret and the bundle for as long as the process lives.
 pub async fn keep(ctx: &Context, resolver: &LeafResolver, bundle: &watch::Sender<Option<Bundle>>) {
     let api = Api::namespaced(ctx.client.clone(), &ctx.namespace);
-    let mut store = Store { ctx, api, resolver, bundle, held: None, wrong_since: None };
+    let mut store =
+        Store { ctx, api, resolver, bundle, held: None, wrong_since: None, pace: Pace::default() };
     let mut attempts = Attempts::default();
     let resource = ApiResource::erase::<Secret>(&());
     let mut pokes = pin!(pokes(ctx, &resource, Some(&ctx.namespace), &ctx.ca_secret));
@@ -151,8 +155,20 @@ impl Store<'_> {
         let plan = plan(action, observed, held.map(|held| held.state), &self.ctx.schedule, now)?;
         match plan {
             Plan::Keep => Ok(Next::Resync),
+            Plan::Wait if waited > PATIENCE => Ok(Next::After(PATIENCE)),
             Plan::Wait => Ok(Next::After(PATIENCE.saturating_sub(waited) + Duration::from_millis(50))),
             Plan::Adopt(held) => self.adopt(held, now),
+            Plan::Create(..) | Plan::Replace(..) if !self.pace.take(Instant::now()) => {
+                let reason = "it was written too often: somebody else keeps changing it, or the clocks of two replicas disagree";
+                if self.ctx.link.say_now("ca-pace", reason) {
+                    tracing::error!(
+                        secret = self.object(),
+                        "{reason}; one write in {} s from here on",
+                        INTERVAL.as_secs()
+                    );
+                }
+                Ok(Next::After(INTERVAL))
+            }
             Plan::Create(state, how) => self.create(state, how, now).await,
             Plan::Replace(state, how) => self.replace(found, state, how, now).await,
         }
@@ -173,7 +189,11 @@ impl Store<'_> {
     fn tell(&self, observed: &Observed, action: Action) {
         let (Observed::Spoilt { reason, .. } | Observed::Damaged { reason, .. }) = observed else { return };
         if self.ctx.link.say_now("ca-spoilt", &format!("{reason}{action:?}")) {
-            let what = if matches!(observed, Observed::Spoilt { .. }) { "unusable" } else { "damaged" };
+            let what = match observed {
+                Observed::Spoilt { early: true, .. } => "not valid yet; is the clock of this machine right?",
+                Observed::Spoilt { .. } => "unusable",
+                _ => "damaged",
+            };
             tracing::warn!(secret = self.object(), ?action, "the CA Secret is {what}: {reason}");
         }
     }

@@ -13,7 +13,7 @@ use crate::trust::record::{
     CERTIFICATE_KEY, CREATED_ANNOTATION, NEXT_CERTIFICATE_KEY, NEXT_PRIVATE_KEY_KEY, NOT_AFTER_ANNOTATION,
     PRIVATE_KEY_KEY,
 };
-use crate::trust::rotation::{Facts, Step, next, take};
+use crate::trust::rotation::{Facts, Step, new_authority, next, take};
 use crate::trust::state::{Schedule, Stage};
 
 fn authority() -> Authority {
@@ -92,6 +92,18 @@ fn the_first_replica_makes_a_ca() {
 fn a_replica_that_finds_no_secret_but_targets_that_trust_somebody_waits_for_who_may_know_it() {
     assert_eq!(decide(&Observed::Absent, None, Duration::ZERO, true), Action::Wait);
     assert_eq!(decide(&Observed::Absent, None, PATIENCE, true), Action::Bootstrap);
+}
+
+#[test]
+fn a_replica_whose_clock_is_far_behind_never_replaces_what_others_made() {
+    let (now, later) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(3 * 86_400));
+    let made = |time| {
+        let active = Arc::new(new_authority(&Schedule::default(), time).unwrap());
+        State::first(active, Reason::Bootstrap, 1, time)
+    };
+    let early = of(&made(later));
+    check(Some(&early), None, PATIENCE * 1000, Action::Wait);
+    check(Some(&early), Some(&made(now)), Duration::ZERO, Action::Restore);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub fn decide(observed: &Observed, held: Option<&Held>, waited: Duration, truste
         (Observed::Absent, None) if trusted_before && patient => Action::Wait,
         (Observed::Absent, None) => Action::Bootstrap,
         (Observed::Spoilt { .. }, Some(_)) => Action::Restore,
+        // Made later than now: whoever made it has another clock, and this one has nothing better to offer.
+        (Observed::Spoilt { early: true, .. }, None) => Action::Wait,
         (Observed::Spoilt { .. }, None) if patient => Action::Wait,
         (Observed::Spoilt { .. }, None) => Action::Emergency,
         (Observed::Good(_) | Observed::Damaged { .. }, None) => Action::Adopt,
