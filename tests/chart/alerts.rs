@@ -96,6 +96,16 @@ fn each_alert_is_about_series_that_exist_and_has_its_runbook() {
     assert_eq!(alerts, wanted);
 }
 
+/// Over series that nobody has, an expression has no value, and its alert keeps still just when no replica is left.
+#[test]
+fn when_no_replica_is_there_to_say_anything_two_alerts_fire() {
+    for rule in rules() {
+        let (alert, expression) = (rule["alert"].as_str().unwrap(), rule["expr"].as_str().unwrap());
+        let fires = ["McpHangarNoLeader", "McpHangarSelfTestFailing"].contains(&alert);
+        assert_eq!(expression.ends_with(" or vector(0)) == 0"), fires, "{alert}: {expression}");
+    }
+}
+
 /// A label in a text that the expression does not keep would be printed as nothing.
 #[test]
 fn the_texts_of_an_alert_use_only_labels_that_its_expression_keeps() {

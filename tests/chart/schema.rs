@@ -75,6 +75,21 @@ const REFUSED: &[Case] = &[
         &["operator.leaderElection.retryPeriod=\"1m\""],
         &["operator.leaderElection.retryPeriod (1m)", "renewDeadline (10s)"],
     ),
+    (
+        &["podLabels={\"app.kubernetes.io/instance\":\"x\"}"],
+        &["podLabels: app.kubernetes.io/instance is the chart's own"],
+    ),
+    (
+        &["commonLabels={\"app.kubernetes.io/name\":\"x\"}"],
+        &["commonLabels: app.kubernetes.io/name is the chart's own"],
+    ),
+    // What the operator itself would refuse, and only in its log.
+    (
+        &["operator.leaderElection.renewDeadline=\"14s\""],
+        &["operator.leaderElection.renewDeadline (14s)", "five sixths"],
+    ),
+    (&["operator.leaderElection.leaseDuration=\"11m\""], &["leaseDuration (11m) is not between 1s and 10m"]),
+    (&["operator.leaderElection.retryPeriod=\"6s\""], &["retryPeriod (6s) is more than half"]),
 ];
 
 const METRICS_OFF: &str = "operator.metrics.enabled=false";

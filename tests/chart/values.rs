@@ -273,6 +273,12 @@ fn switches_leave_nothing_behind() {
     assert!(!one.contains("PodDisruptionBudget"));
     let files = helm4().template(OPERATOR, &["webhook.tls.secretName=\"own\""]).ok();
     assert!(!files.contains("webhook-ca") && !files.contains("- secrets"));
+    // Files of a Secret belong to root: by its group the operator may read them.
+    assert!(files.contains("        fsGroup: 65532\n        runAsGroup: 65532\n"), "{files}");
+    let own = ["webhook.tls.secretName=\"own\"", "podSecurityContext.fsGroup=7"];
+    assert!(
+        helm4().template(OPERATOR, &own).ok().contains("        fsGroup: 7\n        runAsGroup: 65532\n")
+    );
     let alone = helm4().template(OPERATOR, &["operator.leaderElection.enabled=false", "replicaCount=1"]).ok();
     assert!(!alone.contains("- leases"));
     let still = helm4().template(OPERATOR, &["operator.storageMigration.objectsPerSecond=0"]).ok();

@@ -31,8 +31,8 @@ pub(crate) const RESTORED: Duration = Duration::from_secs(10);
 /// So long nothing is written once all is well: more than a resync would need to start a fight.
 const QUIET: Duration = Duration::from_secs(4);
 
-/// How long each repair took. This machine may be busy with other things for some seconds, so that one repair may take
-/// as long as a Secret's; the usual one keeps the promise.
+/// How long each repair took. This machine may be busy with other things for some seconds, so that one of all
+/// repairs may take as long as a Secret's; the others keep the promise.
 #[derive(Default)]
 pub(crate) struct Repairs(Vec<Duration>);
 
@@ -46,8 +46,9 @@ impl Repairs {
     pub(crate) fn keep_the_promise(mut self) {
         self.0.sort();
         let (median, worst) = (self.0[self.0.len() / 2], self.0[self.0.len() - 1]);
+        let late = self.0.iter().filter(|took| **took > HEALS).count();
         figure("statement 4", format_args!("{} repairs: median {median:?}, worst {worst:?}", self.0.len()));
-        assert!(median <= HEALS, "median {median:?}, worst {worst:?}");
+        assert!(median <= HEALS && late <= 1, "median {median:?}, worst {worst:?}, {late} late");
     }
 }
 

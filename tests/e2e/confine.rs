@@ -76,6 +76,8 @@ fn an_account_that_was_taken_over_can_only_write_bundles() {
     let elsewhere = json!({"url": "https://evil.example.com/all"});
     let foreign =
         json!({"name": "mcp-hangar-operator-webhook", "namespace": "evil", "path": "/", "port": 443});
+    // An owner that is not there has the garbage collector delete what it owns: with a CRD, every object of its kind.
+    let owned = json!([{"apiVersion": "v1", "kind": "Node", "name": "gone", "uid": "00000000-0000-4000-8000-000000000000"}]);
     for resource in webhooks {
         let entry = json!({"name": "more.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
             "clientConfig": {"service": {"name": "mcp-hangar-operator-webhook", "namespace": "mcp-system"}}});
@@ -90,6 +92,7 @@ fn an_account_that_was_taken_over_can_only_write_bundles() {
             (one("add", "/webhooks/-", &entry), "changes clientConfig only"),
             (one("replace", client, &elsewhere), "its own Service only"),
             (one("replace", &format!("{client}/service"), &foreign), "its own Service only"),
+            (one("add", "/metadata/ownerReferences", &owned), "no label, finalizer or owner"),
         ] {
             refused(&site, resource, NAME, &change, why);
         }
@@ -102,6 +105,8 @@ fn an_account_that_was_taken_over_can_only_write_bundles() {
         (one("add", "/spec/versions/0/deprecated", &json!(true)), "no version"),
         (one("replace", client, &elsewhere), "its own Service only"),
         (one("replace", &format!("{client}/service"), &foreign), "its own Service only"),
+        (one("add", "/metadata/ownerReferences", &owned), "no label, finalizer or owner"),
+        (one("add", "/metadata/finalizers", &json!(["a.example.com/b"])), "no label, finalizer or owner"),
     ] {
         refused(&site, "crd", CRD, &change, why);
     }

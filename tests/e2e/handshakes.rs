@@ -69,10 +69,12 @@ impl std::fmt::Display for Count {
 }
 
 impl Count {
-    /// None may have failed.
+    /// None may have failed, and there was a load; a busy machine may not manage all of it.
     #[track_caller]
     pub(crate) fn none_failed(&self) {
         assert!(self.admission > 0 && self.conversion > 0, "{self}");
+        let calls = (self.admission + self.conversion) as f64;
+        assert!(calls >= self.took.as_secs_f64() * RATE as f64 / 4.0, "{self}");
         assert!(self.failed.is_empty(), "{self}, first: {:#?}", &self.failed[..self.failed.len().min(5)]);
     }
 }

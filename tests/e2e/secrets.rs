@@ -1,5 +1,5 @@
 //! What nobody may see: private keys and tokens, in the log of the real binary at its highest level, while it makes, adopts,
-//! restores, rotates and serves certificates. And that it keeps none of it in a file.
+//! restores, begins to rotate and serves certificates. And that it keeps none of it in a file.
 
 use std::fs;
 use std::path::Path;

@@ -2,12 +2,10 @@
 //!
 //! Each is detected and named, and nothing is lost: neither ours nor what is somebody else's.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::api::path;
-use crate::bundles::{TARGETS, bundles};
+use crate::bundles::{TARGETS, bundles, stays_quiet};
 use crate::charts::OPERATOR;
 use crate::cluster::{SETTLES, Site, alone, eventually};
 use crate::figures::figure;
@@ -80,6 +78,9 @@ fn a_secret_with_the_name_of_the_cas_is_used_without_losing_what_it_holds() {
     let name = format!("{NAMESPACE}/{RELEASE}-webhook-ca");
     assert!(said.lines().any(|line| line.contains(&name) && line.contains("WARN")), "{said}");
     assert!(!said.contains("c2VjcmV0"), "no log holds it");
+    eventually("an Event names it too", SETTLES, || {
+        events(&site).into_iter().find(|(reason, note)| reason == "EmergencyCA" && note.contains("CA Secret"))
+    });
     figure("foreign Secret", "its own keys and labels are kept, the operator names it in log and Event");
 }
 
@@ -98,32 +99,30 @@ fn a_second_release_is_refused_and_one_that_takes_over_by_force_is_told_of_and_u
             let second = ["install", name, OPERATOR, "-n", "second", "--create-namespace"];
             let said = helm.run(&site, &second).fails();
             assert!(said.contains("cannot be imported") && said.contains(NAMESPACE), "{said}");
-            let without =
-                helm.run(&site, &[second.as_slice(), &["--set=crds.install=false"]].concat()).fails();
-            assert!(without.contains("WebhookConfiguration \"mcp-hangar-operator\""), "{without}");
+            let without = [second.as_slice(), &["--set=crds.install=false"]].concat();
+            let said = helm.run(&site, &without).fails();
+            let taken = if name == RELEASE { "ClusterRole" } else { "WebhookConfiguration" };
+            assert!(said.contains(&format!("{taken} \"{RELEASE}\"")), "{said}");
         }
     }
     assert_eq!(bundles(&site), good);
     assert!(site.answers());
 
-    // Somebody insists. Two operators now want each target for themselves; they do it slowly, and say so.
+    // Somebody insists. There is room for one: the first says who has it now, and does not fight.
     let flags = ["--take-ownership", "--set=replicaCount=1"];
-    HELM3
-        .run(
-            &site,
-            &[&["install", "second", OPERATOR, "-n", "second", "--create-namespace"], flags.as_slice()]
-                .concat(),
-        )
-        .works();
-    let said = eventually("one of the two says what it sees", Duration::from_secs(90), || {
-        let logs = site.logs(NAMESPACE, "-1") + &site.logs("second", "-1");
-        logs.lines().find(|line| line.contains("something else keeps changing it")).map(str::to_owned)
+    let second = ["install", "second", OPERATOR, "-n", "second", "--create-namespace", "--wait"];
+    HELM3.run(&site, &[second.as_slice(), &flags].concat()).works();
+    let said = eventually("the first one says what it sees", SETTLES, || {
+        let logs = site.logs(NAMESPACE, "-1");
+        logs.lines().find(|line| line.contains("another operator has this cluster")).map(str::to_owned)
     });
-    assert!(said.contains("--show-managed-fields"), "{said}");
+    assert!(said.contains("second/second-mcp-hangar-operator-webhook"), "{said}");
+    site.serves();
+    stays_quiet(&site);
     assert_eq!(site.api.read(&tools), before);
     // The first one gets its own back.
     HELM3.run(&site, &["uninstall", "second", "-n", "second", "--timeout=60s"]).works();
-    HELM.upgrade(&site, OPERATOR, &["--take-ownership"], &QUICK).works();
+    HELM.upgrade(&site, OPERATOR, &["--take-ownership", "--force-conflicts"], &QUICK).works();
     site.serves();
     eventually("every target is the first one's again", SETTLES * 2, || {
         (bundles(&site) == good).then_some(())
@@ -132,7 +131,7 @@ fn a_second_release_is_refused_and_one_that_takes_over_by_force_is_told_of_and_u
     site.api.delete(&path(&tools)).ok();
     figure(
         "two releases",
-        "refused by either Helm with the first one's name; forced: said in the log, undone, 0 objects changed",
+        "refused by either Helm with the first one's name; forced: the first one names the second and does not fight; undone, 0 objects changed",
     );
 }
 

@@ -18,7 +18,7 @@ use crate::webhook::authority;
 
 /// As many as the statement has.
 const SLOW: usize = 1000;
-/// What pods may use, by the chart.
+/// Well below what pods may use by the chart.
 const LIMIT: f64 = 768.0;
 
 /// The series of a pod's metrics that begin with this, added up.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::bundles::bundles;
+use crate::bundles::{TARGETS, bundles};
 use crate::charts::{self, OPERATOR};
 use crate::cluster::{Output, SETTLES, Site, alone, eventually, run};
 use crate::figures::figure;
 use crate::release::{HELM, HELM3, HELMS, Helm, NAMESPACE, QUICK, RELEASE};
-use crate::webhook::authority;
+use crate::webhook::{SECRET, authority};
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const FIRST: &str = "apiVersion: mcp-hangar.io/v1alpha1
@@ -182,6 +182,28 @@ fn the_plain_manifest_installs_by_kubectl_apply_and_a_second_apply_changes_nothi
         format_args!(
             "{objects} objects; applied again client-side and server-side: 0 changed, 0 differences"
         ),
+    );
+}
+
+/// Certificates of a user's own, in a Secret that the pods mount. They run as somebody else than its files belong to.
+#[test]
+fn a_secret_with_certificates_made_elsewhere_is_read_and_used() {
+    let site = alone();
+    site.namespace(NAMESPACE);
+    let made = rcgen::generate_simple_self_signed([format!("{RELEASE}-webhook.{NAMESPACE}.svc")]).unwrap();
+    let certificate = made.cert.pem();
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": "own", "namespace": NAMESPACE},
+        "stringData": {"tls.crt": certificate, "tls.key": made.signing_key.serialize_pem(), "ca.crt": certificate}});
+    site.api.post(&format!("/api/v1/namespaces/{NAMESPACE}/secrets"), &secret).ok();
+    let values = [QUICK.as_slice(), &["webhook.tls.secretName=own"]].concat();
+    HELM.install(&site, NAMESPACE, &values, &[]).works();
+    site.serves();
+    assert_eq!(bundles(&site), vec![certificate; TARGETS.len()]);
+    assert_eq!(site.api.get(SECRET).code, 404, "no CA of ours is needed");
+    figure(
+        "own certificates",
+        "webhook.tls.secretName: read by the pods, written into 5 targets, no CA made",
     );
 }
 

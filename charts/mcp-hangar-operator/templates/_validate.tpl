@@ -72,6 +72,13 @@
 {{- end }}
 
 {{- define "mcp-hangar-operator.validatePairs" -}}
+{{- range $value, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels }}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
+{{- if hasKey ($labels | default dict) $label }}
+{{- fail (printf "%s: %s is the chart's own, it tells our pods from others; use another label, or nameOverride" $value $label) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- /* A number from --set is another type than one from a file. */}}
 {{- $ports := list (int .Values.webhook.port) (int .Values.operator.health.port) }}
 {{- if .Values.operator.metrics.enabled }}
@@ -107,6 +114,17 @@
 {{- end }}
 {{- if ge (include "mcp-hangar-operator.seconds" .retryPeriod | int) $deadline }}
 {{- fail (printf "operator.leaderElection.retryPeriod (%s) is not shorter than operator.leaderElection.renewDeadline (%s): a leader must try again before it has to stop" .retryPeriod .renewDeadline) }}
+{{- end }}
+{{- /* The operator's own limits: a pod that refuses its arguments says so too late. */}}
+{{- $lease := include "mcp-hangar-operator.seconds" .leaseDuration | int }}
+{{- if or (lt $lease 1) (gt $lease 600) }}
+{{- fail (printf "operator.leaderElection.leaseDuration (%s) is not between 1s and 10m" .leaseDuration) }}
+{{- end }}
+{{- if gt (mul $deadline 6) (mul $lease 5) }}
+{{- fail (printf "operator.leaderElection.renewDeadline (%s) is more than five sixths of operator.leaderElection.leaseDuration (%s): a leader must have stopped before another may start, whatever their clocks do" .renewDeadline .leaseDuration) }}
+{{- end }}
+{{- if gt (mul 2 (include "mcp-hangar-operator.seconds" .retryPeriod | int)) $deadline }}
+{{- fail (printf "operator.leaderElection.retryPeriod (%s) is more than half of operator.leaderElection.renewDeadline (%s): a leader must try again before it has to stop" .retryPeriod .renewDeadline) }}
 {{- end }}
 {{- end }}
 {{- end }}
