@@ -257,8 +257,8 @@ fn one_ca(cluster: &Cluster, replicas: &mut [Operator]) {
     assert_eq!(run(&["diff", "--server-side", "--field-manager=flux"]).ok(), "");
     assert_eq!(bundles(cluster), vec![ca.clone(); TARGETS.len()]);
     run(&["replace"]).ok();
-    // Twenty debug builds share two cores here.
-    eventually("the bundles are back", RESTORED, || {
+    // Twenty debug builds share two cores here with the other tests; how fast one heals is for the other statements.
+    eventually("the bundles are back", Duration::from_secs(30), || {
         (bundles(cluster) == vec![ca.clone(); TARGETS.len()]).then_some(())
     });
     stays_quiet(cluster);
