@@ -40,6 +40,7 @@ run: ## Run the operator in the foreground against the current kubeconfig (RUN_A
 lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --test node -- -D warnings
 	cargo check --quiet --package mcp-hangar-api
 	cargo check --quiet --package mcp-hangar-webhooks
 	@if command -v shellcheck >/dev/null; then shellcheck -x -P SCRIPTDIR scripts/*.sh tests/cluster/*.sh tests/cluster/node/*.sh .ci/run; else echo "shellcheck is not installed: scripts not checked"; fi
