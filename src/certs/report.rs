@@ -176,7 +176,7 @@ fn secret(report: &mut Report, seen: &Seen, now: SystemTime) -> Option<State> {
         Observed::Absent => {
             let place = &report.secret;
             report.problems.push(format!(
-                "there is no CA Secret {place}; a running operator makes it in seconds: is one running, and are --namespace and --ca-secret right?"
+                "there is no CA Secret {place}; a running operator makes it in seconds: is one running, and are --namespace and --ca-secret right? (with --tls-mode=files there is none)"
             ));
             None
         }
