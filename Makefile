@@ -63,10 +63,11 @@ fuzz: ## Fuzz every target for FUZZ_SECONDS (20), or those in FUZZ_TARGETS
 	@fuzz/run.sh
 
 .PHONY: generate
-generate: ## Write deploy/, docs/rules.md, the generated parts of the charts and the compiled schemas from the code
+generate: ## Write deploy/, docs/rules.md, the states in docs/provider.md, the generated parts of the charts and the compiled schemas from the code
 	UPDATE=1 cargo test --quiet --package mcp-hangar-webhooks --lib the_compiled_schemas >/dev/null
 	cargo run --quiet --package mcp-hangar-operator -- crds --dir deploy/crds
 	cargo run --quiet --package mcp-hangar-operator -- explain --markdown > docs/rules.md
+	UPDATE=1 cargo test --quiet --package mcp-hangar-operator --lib the_documented_states >/dev/null
 	cargo run --quiet --package mcp-hangar-operator -- charts --dir charts
 	@scripts/chart.sh manifest
 	UPDATE=1 cargo test --quiet --test chart the_table_of_values >/dev/null

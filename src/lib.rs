@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod migrate;
 pub mod output;
 pub mod permissions;
+pub mod provider;
 pub mod retry;
 pub mod run;
 pub mod trust;
