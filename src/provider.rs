@@ -1,5 +1,6 @@
 //! MCPProvider: what is observed of a provider, and what follows.
 //!
-//! [`state`] decides, as a pure function of observations and time.
+//! [`state`] decides, as a pure function of observations and time; [`build`] makes the objects that run a container.
 
+pub mod build;
 pub mod state;
