@@ -1,6 +1,8 @@
 //! MCPProvider: what is observed of a provider, and what follows.
 //!
-//! [`state`] decides, as a pure function of observations and time; [`build`] makes the objects that run a container.
+//! [`state`] decides, as a pure function of observations and time; [`build`] makes the objects that run a container;
+//! [`conditions`] says how it goes and what to do next.
 
 pub mod build;
+pub mod conditions;
 pub mod state;

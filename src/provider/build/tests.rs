@@ -260,7 +260,7 @@ fn the_version_label_is_always_valid() {
         ("r.example:5000/a", "latest"),
         ("a:1.2", "1.2"),
         ("a:_x_", "x"),
-        (&format!("{digest}"), "0123456789ab"),
+        (&digest, "0123456789ab"),
         ("a:1@sha256:00", "1"),
         (&format!("a:{}", "x".repeat(128)), &"x".repeat(63)),
     ] {

@@ -33,7 +33,7 @@ pub enum Node {
 }
 
 /// One transition.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// The nodes that it leaves.
     pub from: &'static [Node],
