@@ -43,7 +43,7 @@ lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
 	cargo clippy --test node -- -D warnings
 	cargo check --quiet --package mcp-hangar-api
 	cargo check --quiet --package mcp-hangar-webhooks
-	@if command -v shellcheck >/dev/null; then shellcheck -x -P SCRIPTDIR scripts/*.sh tests/cluster/*.sh tests/cluster/node/*.sh .ci/run; else echo "shellcheck is not installed: scripts not checked"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x -P SCRIPTDIR scripts/*.sh tests/cluster/*.sh tests/cluster/node/*.sh tests/servers/*.sh .ci/run; else echo "shellcheck is not installed: scripts not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: dependencies not checked"; fi
 
 .PHONY: bench
