@@ -20,6 +20,7 @@ use crate::cli::RunArgs;
 use crate::exit::RunError;
 use crate::manifests::{Endpoint, FIELD_MANAGER};
 use crate::metrics::Metrics;
+use crate::provider::places::Places;
 use crate::retry::Link;
 use crate::trust::Schedule;
 use crate::words;
@@ -49,6 +50,8 @@ pub struct Context {
     pub lease: Option<String>,
     /// Stored objects that are written in the storage version in a second; 0: none.
     pub migrate_rate: u32,
+    /// Where providers are looked after.
+    pub places: Places,
     /// Times of a CA rotation.
     pub schedule: Schedule,
     reporter: Reporter,
@@ -114,6 +117,7 @@ impl Context {
             configuration_name: args.configuration_name.clone(),
             lease: args.leader_elect.then(|| args.leader_elect_lease_name.clone()),
             migrate_rate: args.migrate_rate,
+            places: Places::new(&args.watch_namespaces, &args.secret_namespaces),
             schedule: args.rotation.schedule(),
             settled: AtomicBool::new(false),
         }

@@ -18,6 +18,7 @@ use kube::api::PostParams;
 use crate::context::Context;
 use crate::exit::RunError;
 use crate::manifests::{GROUP, RESOURCES, crd_name};
+use crate::provider::places::Places;
 use crate::retry::{ClusterError, LONGEST_WAIT, Refusal};
 
 /// A refusal is certain after this long.
@@ -82,6 +83,8 @@ pub struct Scope<'a> {
     pub lease: Option<&'a str>,
     /// Whether stored objects are written in the storage version.
     pub migrates: bool,
+    /// Where providers are looked after.
+    pub places: &'a Places,
 }
 
 /// All that the parts of this release need; `own_ca` is false when certificates come from files.
@@ -94,6 +97,7 @@ pub fn needed(ctx: &Context, own_ca: bool) -> Vec<Permission> {
         own_ca,
         lease: ctx.lease.as_deref(),
         migrates: ctx.migrate_rate > 0,
+        places: &ctx.places,
     })
 }
 
@@ -136,6 +140,21 @@ pub fn needed_in(scope: Scope<'_>) -> Vec<Permission> {
     }
     if let Some(lease) = scope.lease {
         add(&["get", "create", "update"], "coordination.k8s.io", "leases", namespace, Some(lease));
+    }
+    const KEEP: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
+    for place in scope.places.watched() {
+        add(&["list", "watch"], GROUP, "mcpproviders", place, None);
+        add(&["patch"], GROUP, "mcpproviders/status", place, None);
+        // Some clusters ask for this of who sets an owner that blocks deletion.
+        add(&["update"], GROUP, "mcpproviders/finalizers", place, None);
+        add(&KEEP, "apps", "deployments", place, None);
+        add(&KEEP, "", "services", place, None);
+        add(&["list", "watch"], "", "pods", place, None);
+        add(&WATCH, "", "configmaps", place, None);
+        add(&["create", "patch"], "events.k8s.io", "events", place, None);
+    }
+    for place in scope.places.secrets() {
+        add(&WATCH, "", "secrets", place, None);
     }
     add(&["create"], GROUP, "mcpproviders", namespace, None);
     add(&["create", "patch"], "events.k8s.io", "events", namespace, None);

@@ -1,9 +1,28 @@
 //! MCPProvider: what is observed of a provider, and what follows.
 //!
-//! [`state`] decides, as a pure function of observations and time; [`build`] makes the objects that run a container;
-//! [`conditions`] says how it goes and what to do next; [`probe`] asks a server whether it speaks MCP.
+//! A look at a provider is fetch, resolve, build, apply, status; [`keep`] decides when there is one, and only the
+//! leader does. [`state`] decides, as a pure function of observations and time; [`build`] makes the objects that run a
+//! container; [`conditions`] says how it goes and what to do next; [`probe`] asks a server whether it speaks MCP.
 
+use std::sync::Arc;
+
+use crate::context::Context;
+
+mod apply;
 pub mod build;
 pub mod conditions;
+mod fetch;
+mod keeper;
+pub mod places;
 pub mod probe;
+mod queue;
+mod reconcile;
+mod resolve;
 pub mod state;
+mod status;
+mod watch;
+
+/// Keeps all providers, until dropped.
+pub async fn keep(ctx: &Arc<Context>) {
+    keeper::keep(ctx).await;
+}

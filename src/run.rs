@@ -28,6 +28,7 @@ use crate::manifests::Endpoint;
 use crate::metrics::Metrics;
 use crate::migrate;
 use crate::permissions;
+use crate::provider;
 use crate::trust::{self, Bundle, files, inject, lead, selftest, store};
 use crate::version::Build;
 
@@ -284,6 +285,8 @@ fn start_election(
 
 /// What only the leader does.
 fn start_leading(tasks: &mut JoinSet<RunError>, ctx: &Arc<Context>, leadership: &Leadership) {
+    let (shared, lead) = (Arc::clone(ctx), leadership.clone());
+    tasks.spawn(async move { stops("the providers", lead.while_leading(|| provider::keep(&shared))).await });
     if ctx.migrate_rate > 0 {
         let (shared, leadership) = (Arc::clone(ctx), leadership.clone());
         tasks.spawn(async move {

@@ -123,6 +123,14 @@ pub struct RunArgs {
     #[arg(long, env = "MCP_HANGAR_CONFIGMAP_NAMESPACES", value_delimiter = ',', value_name = "A,B")]
     pub configmap_namespaces: Vec<String>,
 
+    /// Namespaces whose providers are looked after; none means all
+    #[arg(long, env = "MCP_HANGAR_WATCH_NAMESPACES", value_delimiter = ',', value_name = "A,B")]
+    pub watch_namespaces: Vec<String>,
+
+    /// Namespaces whose Secrets are read, for headers of remote providers and to roll pods on a change; * means all
+    #[arg(long, env = "MCP_HANGAR_SECRET_NAMESPACES", value_delimiter = ',', value_name = "A,B")]
+    pub secret_namespaces: Vec<String>,
+
     /// Answer at least this long after SIGTERM
     #[arg(long, env = "MCP_HANGAR_DRAIN_MINIMUM", default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub drain_minimum: Duration,

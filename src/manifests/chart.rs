@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Endpoint, RELEASE, crds, mutating, validating};
 use crate::permissions::rules::{Rules, rules};
 use crate::permissions::{Permission, Scope, needed_in};
+use crate::provider::places::Places;
 
 /// The chart of the operator.
 pub const OPERATOR: &str = "mcp-hangar-operator";
@@ -171,6 +172,7 @@ fn webhooks() -> Result<String, ChartError> {
 
 /// The rules of the operator's own roles, as named templates: what is always needed, and what a feature adds.
 fn roles() -> Result<String, ChartError> {
+    let places = Places::default();
     let least = Scope {
         namespace: NAMESPACE.word,
         ca_secret: CA_SECRET.word,
@@ -179,6 +181,7 @@ fn roles() -> Result<String, ChartError> {
         own_ca: false,
         lease: None,
         migrates: false,
+        places: &places,
     };
     let always = needed_in(least);
     let added = |scope| -> Rules {

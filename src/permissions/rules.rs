@@ -74,6 +74,7 @@ fn objects(permissions: &[Permission]) -> Vec<Object<'_>> {
 mod tests {
     use super::super::{Scope, needed_in};
     use super::*;
+    use crate::provider::places::Places;
 
     fn of(own_ca: bool) -> Rules {
         rules(&needed_in(Scope {
@@ -84,6 +85,7 @@ mod tests {
             own_ca,
             lease: Some("lease"),
             migrates: true,
+            places: &Places::default(),
         }))
     }
 
@@ -97,6 +99,7 @@ mod tests {
 
     #[test]
     fn grants_every_permission_and_nothing_else() {
+        let places = Places::default();
         let scope = Scope {
             namespace: "tools",
             ca_secret: "ca",
@@ -105,6 +108,7 @@ mod tests {
             own_ca: true,
             lease: Some("lease"),
             migrates: true,
+            places: &places,
         };
         let needed = needed_in(scope);
         let rules = rules(&needed);

@@ -96,6 +96,11 @@ const fn reason(node: Node, facts: &Facts<'_>) -> &'static str {
     {
         return "NameTaken";
     }
+    if let Some(Trouble::SecretAccess { .. }) = facts.trouble
+        && !matches!(node, Node::Cold | Node::InvalidSpec)
+    {
+        return "SecretAccessMissing";
+    }
     match node {
         Node::Cold => "Idle",
         Node::Initializing => "Starting",

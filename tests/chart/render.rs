@@ -3,6 +3,7 @@
 use mcp_hangar_operator::manifests::{self, Endpoint};
 use mcp_hangar_operator::permissions::rules::rules;
 use mcp_hangar_operator::permissions::{Scope, needed_in};
+use mcp_hangar_operator::provider::places::Places;
 use serde_json::{Value, json};
 
 use crate::helm::{CRDS, NAMESPACE, OPERATOR, RELEASE, find, helm4, helms, objects, read};
@@ -100,6 +101,7 @@ fn the_roles_are_what_the_code_needs() {
             own_ca: true,
             lease: Some(RELEASE),
             migrates: true,
+            places: &Places::default(),
         }))
     };
     let sorted = |rules: &Value| {

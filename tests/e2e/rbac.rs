@@ -11,6 +11,7 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use mcp_hangar_operator::manifests::{self, Endpoint, NAMESPACE, RELEASE, SERVICE};
 use mcp_hangar_operator::permissions::rules::{Rules, rules};
 use mcp_hangar_operator::permissions::{Scope, needed_in};
+use mcp_hangar_operator::provider::places::Places;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, eventually, explain};
@@ -30,6 +31,7 @@ fn all_rules() -> Rules {
         own_ca: true,
         lease: Some(RELEASE),
         migrates: true,
+        places: &Places::default(),
     }))
 }
 

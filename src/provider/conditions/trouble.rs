@@ -20,6 +20,11 @@ pub enum Trouble {
         /// Its name.
         name: String,
     },
+    /// A remote provider needs a Secret that the operator may not read.
+    SecretAccess {
+        /// The namespace.
+        namespace: String,
+    },
     /// A Secret or ConfigMap that the pods need is not there.
     Missing {
         /// Its kind.
@@ -196,6 +201,10 @@ impl Trouble {
         match self {
             Self::NameTaken { kind, name } => format!(
                 "{kind} {name} exists and is not this provider's: it is left alone; delete it, or name the provider otherwise"
+            ),
+            Self::SecretAccess { namespace } => format!(
+                "the operator may not read Secrets in namespace {namespace}, and {} needs one: add it to the chart's secretNamespaces (--secret-namespaces)",
+                field("remote.headersFrom"),
             ),
             Self::Missing { kind, name } => {
                 format!(

@@ -121,7 +121,7 @@ impl State {
             Some(ProviderState::Ready) => Node::Ready,
             Some(ProviderState::Degraded) => Node::Degraded,
             Some(ProviderState::Dead) => match ready.and_then(|condition| condition.reason.as_deref()) {
-                Some("StartupFailed" | "NameTaken") => Node::StartupFailed,
+                Some("StartupFailed" | "NameTaken" | "SecretAccessMissing") => Node::StartupFailed,
                 Some("InvalidSpec") => Node::InvalidSpec,
                 _ => Node::CircuitOpen,
             },

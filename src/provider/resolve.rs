@@ -1,0 +1,189 @@
+//! What a provider's spec means right now: judged by the webhook's rules, and the Secrets and ConfigMaps that it names.
+//!
+//! In: a provider as it is stored. Out: its spec or which field breaks a rule, and the contents of what it reads, as far
+//! as they may be read; what is missing is a trouble to tell, not an error. Nothing is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Api;
+use mcp_hangar_api::v1beta1::provider::{KeyReference, MCPProviderSpec, Mode};
+use mcp_hangar_webhooks::json::Json;
+use mcp_hangar_webhooks::kind::{Kind, Version};
+use mcp_hangar_webhooks::policy::Policy;
+use mcp_hangar_webhooks::validation::{Metadata, Subject, judge as judge_object};
+
+use super::build::{Contents, Reference, references};
+use super::conditions::Trouble;
+use super::fetch::{Key, Known};
+use super::probe::{Era, Limits, Place, Probe};
+use super::state::Settings;
+use crate::context::Context;
+use crate::retry::ClusterError;
+
+/// What was read of Secrets and ConfigMaps.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resolved {
+    /// Their contents.
+    pub(super) contents: Contents,
+    /// What is missing, the first of it.
+    pub(super) trouble: Option<Trouble>,
+}
+
+/// The spec, or what is wrong with it and how to mend it.
+///
+/// The policy about images without a digest is for new objects: a flag that changes must not stop what runs.
+pub(super) fn judge(known: &Known) -> Result<MCPProviderSpec, String> {
+    let annotations = serde_json::to_string(&known.annotations).unwrap_or_default();
+    let annotations = Json::parse(&annotations).ok();
+    let unreadable = |error: serde_json::Error| format!("spec: cannot be read: {error}");
+    let subject = Subject {
+        kind: Kind::Provider,
+        version: Version::HUB,
+        metadata: Metadata {
+            name: &known.key.name,
+            generate_name: "",
+            namespace: &known.key.namespace,
+            annotations: annotations.as_ref().and_then(Json::as_object),
+        },
+        spec: Some(Json::parse(&known.spec).map_err(unreadable)?),
+    };
+    let (violations, uncounted, _) = judge_object(subject, &Policy::default()).finish();
+    let Some(first) = violations.first() else {
+        return serde_json::from_str(&known.spec).map_err(unreadable);
+    };
+    let more = violations.len() - 1 + uncounted;
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    Err(format!("{}: {}{more}", first.path, first.message))
+}
+
+/// Without the block of the other mode, which is kept for the day it is switched back.
+pub(super) fn of_mode(mut spec: MCPProviderSpec) -> MCPProviderSpec {
+    match spec.mode {
+        Mode::Container => spec.remote = None,
+        Mode::Remote => spec.container = None,
+    }
+    spec
+}
+
+/// Reads what the spec names.
+pub(super) async fn read(ctx: &Context, key: &Key, spec: &MCPProviderSpec) -> Result<Resolved, ClusterError> {
+    let mut resolved = Resolved::default();
+    let optional = optional(spec);
+    for reference in references(spec).into_keys() {
+        if matches!(reference, Reference::Secret(_)) && !ctx.places.reads_secrets(&key.namespace) {
+            if spec.mode == Mode::Remote {
+                resolved.trouble = Some(Trouble::SecretAccess { namespace: key.namespace.clone() });
+            }
+            continue;
+        }
+        match contents(ctx, key, &reference).await? {
+            Some(found) => {
+                resolved.contents.insert(reference, found);
+            }
+            None if optional.contains(&reference) => {}
+            None => {
+                let (kind, name) = named(&reference);
+                resolved.trouble.get_or_insert(Trouble::Missing { kind, name: name.to_owned() });
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+fn named(reference: &Reference) -> (&'static str, &str) {
+    match reference {
+        Reference::ConfigMap(name) => ("ConfigMap", name),
+        Reference::Secret(name) => ("Secret", name),
+    }
+}
+
+/// Variables may do without what they name.
+fn optional(spec: &MCPProviderSpec) -> BTreeSet<Reference> {
+    let mut all = BTreeSet::new();
+    for source in spec.container.iter().flat_map(|it| &it.env).filter_map(|it| it.value_from.as_ref()) {
+        let mut add = |reference: &Option<KeyReference>, kind: fn(String) -> Reference| {
+            if let Some(KeyReference { name: Some(name), key: _, optional: Some(true) }) = reference {
+                all.insert(kind(name.clone()));
+            }
+        };
+        add(&source.secret_key_ref, Reference::Secret);
+        add(&source.config_map_key_ref, Reference::ConfigMap);
+    }
+    all
+}
+
+async fn contents(
+    ctx: &Context,
+    key: &Key,
+    reference: &Reference,
+) -> Result<Option<BTreeMap<String, Vec<u8>>>, ClusterError> {
+    let (kind, name) = named(reference);
+    let object = format!("{kind} {}/{name}", key.namespace);
+    Ok(match reference {
+        Reference::Secret(name) => {
+            let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &key.namespace);
+            let found = ctx.link.call("get", object, api.get_opt(name)).await?;
+            let data = found.map(|found| found.data.unwrap_or_default());
+            data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect())
+        }
+        Reference::ConfigMap(name) => {
+            let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &key.namespace);
+            let found = ctx.link.call("get", object, api.get_opt(name)).await?;
+            found.map(|found| {
+                let binary = found.binary_data.unwrap_or_default().into_iter();
+                let text = found.data.unwrap_or_default().into_iter();
+                text.map(|(key, text)| (key, text.into_bytes()))
+                    .chain(binary.map(|(key, bytes)| (key, bytes.0)))
+                    .collect()
+            })
+        }
+    })
+}
+
+/// The question to ask the server; a trouble where a header has no value.
+pub(super) fn probe(
+    spec: &MCPProviderSpec,
+    endpoint: &str,
+    settings: &Settings,
+    contents: &Contents,
+    era: Option<Era>,
+) -> Result<Probe, Trouble> {
+    let place = match spec.mode {
+        Mode::Container => Place::Container,
+        Mode::Remote => Place::Remote,
+    };
+    let mut headers = Vec::new();
+    for header in spec.remote.iter().flat_map(|remote| &remote.headers_from) {
+        let (Some(name), Some(KeyReference { name: Some(secret), key: Some(key), optional })) =
+            (&header.name, &header.secret_key_ref)
+        else {
+            continue;
+        };
+        let found = contents.get(&Reference::Secret(secret.clone())).and_then(|data| data.get(key));
+        match found {
+            Some(value) => headers.push((name.clone(), value.clone())),
+            None if *optional == Some(true) => {}
+            None => {
+                let name = format!("{secret} with the key {key}");
+                return Err(Trouble::Missing { kind: "Secret", name });
+            }
+        }
+    }
+    let bundle = spec.remote.as_ref().and_then(|remote| remote.ca_bundle.as_deref());
+    let tools = spec.tools.clone().unwrap_or_default();
+    Ok(Probe {
+        endpoint: endpoint.to_owned(),
+        place,
+        headers,
+        // What is no base64 holds no certificate, and the probe says so.
+        ca_bundle: bundle.map(|text| BASE64_STANDARD.decode(text).unwrap_or_default()),
+        timeout: settings.health_check.as_ref().map(|check| check.timeout).unwrap_or_default(),
+        era,
+        allow: tools.allow_list,
+        deny: tools.deny_list,
+        limits: Limits::default(),
+    })
+}
