@@ -13,6 +13,7 @@ pub mod build;
 pub mod conditions;
 mod fetch;
 mod keeper;
+mod life;
 pub mod places;
 pub mod probe;
 mod queue;

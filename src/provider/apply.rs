@@ -37,16 +37,15 @@ pub(super) async fn apply(
     let Objects { deployment, service, pods_service, endpoint: _, config_hash: _ } = objects;
     let [first, second, third] = &mut sent.0;
     let (key, uid) = (&seen.provider.key, seen.provider.uid.as_str());
-    let troubles = [
-        Write { ctx, key, uid, kind: "Service" }.one(service, seen.service.as_deref(), second).await?,
-        Write { ctx, key, uid, kind: "Service" }
-            .one(pods_service, seen.pods_service.as_deref(), third)
-            .await?,
-        Write { ctx, key, uid, kind: "Deployment" }
-            .one(deployment, seen.deployment.as_deref(), first)
-            .await?,
-    ];
-    Ok(troubles.into_iter().flatten().min())
+    let write = |kind| Write { ctx, key, uid, kind };
+    // Pods that nobody could reach are not worth starting.
+    for (service, live, sent) in [(service, &seen.service, second), (pods_service, &seen.pods_service, third)]
+    {
+        if let Some(trouble) = write("Service").one(service, live.as_deref(), sent).await? {
+            return Ok(Some(trouble));
+        }
+    }
+    write("Deployment").one(deployment, seen.deployment.as_deref(), first).await
 }
 
 /// Removes what is ours.

@@ -16,9 +16,10 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::build::Reference;
 use super::fetch::{Key, Mirror};
+use super::life::{Ended, Life};
 use super::probe::Prober;
 use super::queue::Queue;
-use super::reconcile::{Ended, Life, Next, Plan, measure, reconcile};
+use super::reconcile::{Next, Plan, measure, reconcile};
 use super::watch::{Change, Watches};
 use crate::context::Context;
 use crate::retry::ClusterError;
@@ -197,7 +198,8 @@ impl Keeper {
                 if let Some(wait) = again {
                     self.due.add((key.clone(), What::Look), now + wait);
                 }
-                if self.references.get(&key).is_none_or(|known| *known != references) {
+                let known = self.references.get(&key);
+                if known.map_or(!references.is_empty(), |known| *known != references) {
                     self.mirror.reads(&key, references.clone());
                     self.references.insert(key.clone(), references);
                 }

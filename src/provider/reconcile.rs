@@ -13,58 +13,25 @@ use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::events::EventType;
 use mcp_hangar_api::GROUP;
-use mcp_hangar_api::v1beta1::provider::{MCPProviderSpec, MCPProviderStatus, Mode, ProviderState};
+use mcp_hangar_api::v1beta1::provider::{MCPProviderSpec, Mode, ProviderState};
 use mcp_hangar_webhooks::kind::Version;
 
-use super::apply::{Sent, apply, remove};
+use super::apply::{apply, remove};
 use super::build::{self, Contents, Objects, Provider, hash};
 use super::conditions::{Facts, Trouble, diagnose};
 use super::fetch::{Known, Seen};
-use super::probe::{Era, Failure, Field, Healthy, Offer, Probe};
+use super::life::{Ended, Life, Told};
+use super::probe::{Field, Probe};
 use super::resolve::{self, Resolved, judge, of_mode};
-use super::state::{self, Observation, Settings, Source, State, step};
+use super::state::{self, Observation, Settings, Source, step};
 use super::status::{About, patch, status};
 use super::watch::resource;
 use crate::context::Context;
 use crate::manifests::FIELD_MANAGER;
-use crate::retry::{Attempts, ClusterError};
+use crate::retry::ClusterError;
 
 /// Transitions that may follow each other in one look.
 const ROUNDS: usize = 4;
-
-/// What is remembered of a provider between two looks.
-pub(super) struct Life {
-    uid: String,
-    state: State,
-    /// What was read of Secrets and ConfigMaps, for which generation.
-    resolved: Option<(i64, Resolved)>,
-    sent: Sent,
-    /// The status that was written last: the version that it replaced, the one that it made, and itself.
-    written: Option<(String, String, MCPProviderStatus)>,
-    /// How the server was greeted last, for which generation.
-    era: Option<(i64, Era)>,
-    offer: Option<Offer>,
-    failure: Option<Failure>,
-    last_probe: Option<Timestamp>,
-    untold: Vec<Told>,
-    restarts: BTreeMap<String, i32>,
-    pub(super) attempts: Attempts,
-}
-
-/// An Event that is to be published.
-struct Told {
-    type_: EventType,
-    reason: &'static str,
-    note: Option<String>,
-}
-
-/// A probe that ended.
-pub(super) struct Ended {
-    /// What the server was reached with.
-    pub(super) hash: String,
-    pub(super) began: Timestamp,
-    pub(super) answer: Result<Healthy, Failure>,
-}
 
 /// What to do next.
 #[derive(Default)]
@@ -83,59 +50,6 @@ pub(super) struct Plan {
     pub(super) probe: Probe,
     pub(super) every: Duration,
     pub(super) hash: String,
-}
-
-impl Life {
-    /// Of a provider that this process has not looked at before.
-    pub(super) fn begin(known: &Known, now: Timestamp) -> Self {
-        let wanted = serde_json::from_str::<MCPProviderSpec>(&known.spec).ok();
-        let wanted = wanted.and_then(|spec| spec.replicas).unwrap_or(1);
-        let is_current = known.status.observed_generation == Some(known.generation);
-        Self {
-            uid: known.uid.clone(),
-            state: State::restore(&known.status, wanted, is_current, now),
-            resolved: None,
-            sent: Sent::default(),
-            written: None,
-            era: None,
-            offer: None,
-            failure: None,
-            last_probe: None,
-            untold: Vec::new(),
-            restarts: BTreeMap::new(),
-            attempts: Attempts::default(),
-        }
-    }
-
-    /// Whether it is of this provider and not of one that had the name before.
-    pub(super) fn is_of(&self, known: &Known) -> bool {
-        self.uid == known.uid
-    }
-
-    /// What it reads is another than before.
-    pub(super) fn forget_contents(&mut self) {
-        self.resolved = None;
-    }
-
-    fn take(&mut self, ended: &Ended, generation: i64) {
-        self.last_probe = Some(ended.began);
-        match &ended.answer {
-            Ok(healthy) => {
-                self.era = Some((generation, healthy.era));
-                self.offer = Some(healthy.offer.clone());
-                self.failure = None;
-            }
-            Err(failure) => self.failure = Some(failure.clone()),
-        }
-    }
-
-    /// The status as it is, though the watches may not show it yet.
-    fn status(&self, known: &Known) -> (String, MCPProviderStatus) {
-        match &self.written {
-            Some((old, new, status)) if *old == known.resource_version => (new.clone(), status.clone()),
-            _ => (known.resource_version.clone(), known.status.clone()),
-        }
-    }
 }
 
 /// The spec taken apart.
@@ -197,8 +111,9 @@ pub(super) async fn reconcile(
     tell(ctx, known, life).await;
     count_restarts(ctx, seen, life);
     let references = wish.spec.as_ref().map(|spec| build::references(spec).into_keys().collect());
+    let more = effects.transition.map(|_| Duration::ZERO);
     Ok(Next {
-        again: effects.again_at.map(|at| wait(now, at)),
+        again: more.or_else(|| effects.again_at.map(|at| wait(now, at))),
         plan,
         references: references.unwrap_or_default(),
     })
@@ -373,7 +288,7 @@ async fn write(
         },
         offer: life.offer.as_ref(),
         last_probe: life.last_probe,
-        is_fresh: life.last_probe.is_none(),
+        is_fresh: life.knows_no_probe(),
     };
     let new = status(&about, &old, now);
     let check = wish.settings.health_check.as_ref().map_or(0, |check| check.failure_threshold);
@@ -386,7 +301,7 @@ async fn write(
         let call = api.patch_status(&known.key.name, &params, &body);
         let written = ctx.link.call("patch", format!("status of provider {}", known.key), call).await?;
         let version = written.metadata.resource_version.unwrap_or_default();
-        life.written = Some((known.resource_version.clone(), version, new.clone()));
+        life.wrote(&known.resource_version, version, new.clone());
     }
     ctx.metrics.provider(&known.key.namespace, &known.key.name, life.state.node.state(), new.tools_count);
     let ready = new.conditions.iter().find(|condition| condition.type_ == "Ready");

@@ -51,7 +51,7 @@ pub(super) fn status(about: &About<'_>, old: &MCPProviderStatus, now: Timestamp)
             }
         }
     }
-    MCPProviderStatus {
+    let mut new = MCPProviderStatus {
         state: Some(state.node.state()),
         phase: Some(phase(state.node.state())),
         replicas: count(pods.replicas),
@@ -69,7 +69,16 @@ pub(super) fn status(about: &About<'_>, old: &MCPProviderStatus, now: Timestamp)
         consecutive_failures: Some(i32::try_from(state.failures).unwrap_or(i32::MAX)),
         observed_generation: Some(facts.generation),
         conditions,
+    };
+    // Who cannot be read is left running as he is.
+    if mode.is_none() {
+        new.replicas = old.replicas;
+        new.ready_replicas = old.ready_replicas;
+        new.available_replicas = old.available_replicas;
+        new.selector = old.selector.clone();
+        new.pod_name = old.pod_name.clone();
     }
+    new
 }
 
 fn number(count: usize) -> i32 {

@@ -63,12 +63,12 @@ impl Watches {
                 Change::Provider(key.clone(), found.map(|found| Arc::new(Known::of(key, found))))
             });
             it.waits(ctx, api::<Deployment>(client, namespace), |key, found| {
-                Change::Deployment(key, found.map(Arc::new))
+                Change::Deployment(key, found.map(slim))
             });
             it.waits(ctx, api::<Service>(client, namespace), |key, found| {
-                Change::Service(key, found.map(Arc::new))
+                Change::Service(key, found.map(slim))
             });
-            it.waits(ctx, api::<Pod>(client, namespace), |key, found| Change::Pod(key, found.map(Arc::new)));
+            it.waits(ctx, api::<Pod>(client, namespace), |key, found| Change::Pod(key, found.map(slim)));
             it.hears(ctx, api::<PartialObjectMeta<ConfigMap>>(client, namespace), |key| {
                 Change::Content(key.namespace, Reference::ConfigMap(key.name))
             });
@@ -133,6 +133,12 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     }
+}
+
+/// Without what nobody here reads and most of the memory would hold.
+fn slim<K: ResourceExt>(mut object: K) -> Arc<K> {
+    object.managed_fields_mut().clear();
+    Arc::new(object)
 }
 
 /// One object, or the end of a list.
