@@ -1,12 +1,13 @@
 //! Everything that `/metrics` shows, and the [`Observer`] that the webhook server reports to.
 //!
 //! Names start with `mcp_operator_`. Labels come from fixed sets. The request path takes no lock: each series is
-//! resolved once and then found by position. Series of the controllers will join this registry.
+//! resolved once and then found by position. Series of the controllers are in [`controllers`].
+
+pub mod controllers;
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mcp_hangar_api::v1beta1::provider::ProviderState;
 use mcp_hangar_webhooks::observer::{Admission, Conversion, Observer};
 use mcp_hangar_webhooks::validation::code::CODES;
 use prometheus::core::Collector;
@@ -16,6 +17,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use self::controllers::Controllers;
 use crate::manifests::{RESOURCES, VERSIONS};
 use crate::trust::state::PHASES;
 use crate::version::Build;
@@ -32,14 +34,6 @@ const ADMISSION_BUCKETS: [f64; 10] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0];
 const CONVERSION_BUCKETS: [f64; 10] =
     [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 2.0];
-const RECONCILE_BUCKETS: [f64; 10] = [0.000_5, 0.001, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
-const STATES: [(ProviderState, &str); 5] = [
-    (ProviderState::Cold, "Cold"),
-    (ProviderState::Initializing, "Initializing"),
-    (ProviderState::Ready, "Ready"),
-    (ProviderState::Degraded, "Degraded"),
-    (ProviderState::Dead, "Dead"),
-];
 
 /// A name with its labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,17 +60,8 @@ pub struct Metrics {
     leader: IntGauge,
     leader_transitions: IntCounterVec,
     migration: Migration,
-    controllers: Controllers,
-}
-
-/// The series of the controllers.
-struct Controllers {
-    reconciles: IntCounterVec,
-    reconcile_duration: HistogramVec,
-    state: IntGaugeVec,
-    tools: IntGaugeVec,
-    probes_failed: IntCounterVec,
-    restarts: IntCounterVec,
+    /// The series of the controllers.
+    pub controllers: Controllers,
 }
 
 /// The series of the storage migration, by resource.
@@ -146,37 +131,6 @@ impl Migration {
             series.failed.with_label_values(&[resource]).set(0);
         }
         Ok(series)
-    }
-}
-
-impl Controllers {
-    fn register(r: &mut Register) -> Result<Self, Error> {
-        let (namespace, name) = ("namespace", "name");
-        Ok(Self {
-            reconciles: r.counters("reconcile_total", "Looks at an object.", &["controller", "result"])?,
-            reconcile_duration: r.histograms(
-                "reconcile_duration_seconds",
-                "Time of a look at an object, with its writes.",
-                &["controller"],
-                &RECONCILE_BUCKETS,
-            )?,
-            state: r.gauges(
-                "provider_state",
-                "1 for the state of a provider.",
-                &[namespace, name, "state"],
-            )?,
-            tools: r.gauges("provider_tools_count", "Tools that a provider offers.", &[namespace, name])?,
-            probes_failed: r.counters(
-                "provider_health_check_failures_total",
-                "Failed probes of a provider.",
-                &[namespace, name],
-            )?,
-            restarts: r.counters(
-                "provider_restarts_total",
-                "Restarts of a provider's containers.",
-                &[namespace, name],
-            )?,
-        })
     }
 }
 
@@ -296,54 +250,6 @@ impl Metrics {
     /// An object was written in the storage version, or need not be.
     pub fn migrated(&self, resource: &str) {
         self.migration.done.with_label_values(&[resource]).inc();
-    }
-
-    /// A look at an object is over.
-    pub fn reconciled(&self, controller: &str, result: &str, took: Duration) {
-        self.controllers.reconciles.with_label_values(&[controller, result]).inc();
-        self.controllers.reconcile_duration.with_label_values(&[controller]).observe(took.as_secs_f64());
-    }
-
-    /// What a provider's status says.
-    pub fn provider(&self, namespace: &str, name: &str, state: ProviderState, tools: Option<i32>) {
-        for (known, word) in STATES {
-            let gauge = self.controllers.state.with_label_values(&[namespace, name, word]);
-            gauge.set(i64::from(known == state));
-        }
-        if let Some(tools) = tools {
-            self.controllers.tools.with_label_values(&[namespace, name]).set(tools.into());
-        }
-    }
-
-    /// A probe of a provider failed.
-    pub fn provider_probe_failed(&self, namespace: &str, name: &str) {
-        self.controllers.probes_failed.with_label_values(&[namespace, name]).inc();
-    }
-
-    /// Containers of a provider were started again.
-    pub fn provider_restarted(&self, namespace: &str, name: &str, times: u64) {
-        if times > 0 {
-            self.controllers.restarts.with_label_values(&[namespace, name]).inc_by(times);
-        }
-    }
-
-    /// There is no such provider any more. Its series may never have been there.
-    pub fn provider_is_gone(&self, namespace: &str, name: &str) {
-        for (_, word) in STATES {
-            let _ = self.controllers.state.remove_label_values(&[namespace, name, word]);
-        }
-        let labels = [namespace, name];
-        let _ = self.controllers.tools.remove_label_values(&labels);
-        let _ = self.controllers.probes_failed.remove_label_values(&labels);
-        let _ = self.controllers.restarts.remove_label_values(&labels);
-    }
-
-    /// This replica says nothing of providers any more.
-    pub fn no_providers(&self) {
-        self.controllers.state.reset();
-        self.controllers.tools.reset();
-        self.controllers.probes_failed.reset();
-        self.controllers.restarts.reset();
     }
 
     /// Whether the API server answers.

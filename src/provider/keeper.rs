@@ -55,7 +55,7 @@ struct Forget<'a>(&'a Context);
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.0.metrics.no_providers();
+        self.0.metrics.controllers.no_providers();
     }
 }
 
@@ -294,7 +294,7 @@ impl Keeper {
         if self.references.remove(key).is_some_and(|known| !known.is_empty()) {
             self.mirror.reads(key, []);
         }
-        self.ctx.metrics.provider_is_gone(&key.namespace, &key.name);
+        self.ctx.metrics.controllers.provider_is_gone(&key.namespace, &key.name);
     }
 }
 

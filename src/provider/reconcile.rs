@@ -82,7 +82,7 @@ pub(super) async fn reconcile(
     if let Some(ended) = &ended {
         life.take(ended, known.generation);
         if ended.answer.is_err() {
-            ctx.metrics.provider_probe_failed(&known.key.namespace, &known.key.name);
+            ctx.metrics.controllers.provider_probe_failed(&known.key.namespace, &known.key.name);
         }
     }
     let effects = advance(life, seen, &wish, ended.as_ref(), now);
@@ -303,7 +303,12 @@ async fn write(
         let version = written.metadata.resource_version.unwrap_or_default();
         life.wrote(&known.resource_version, version, new.clone());
     }
-    ctx.metrics.provider(&known.key.namespace, &known.key.name, life.state.node.state(), new.tools_count);
+    ctx.metrics.controllers.provider(
+        &known.key.namespace,
+        &known.key.name,
+        life.state.node.state(),
+        new.tools_count,
+    );
     let ready = new.conditions.iter().find(|condition| condition.type_ == "Ready");
     let message = ready.and_then(|ready| ready.message.clone()).unwrap_or_default();
     for told in &mut life.untold {
@@ -338,7 +343,11 @@ fn count_restarts(ctx: &Context, seen: &Seen, life: &mut Life) {
         let count: i32 = statuses.map(|status| status.restart_count).sum();
         let name = pod.metadata.name.clone().unwrap_or_default();
         let before = life.restarts.get(&name).copied().unwrap_or(count);
-        ctx.metrics.provider_restarted(&key.namespace, &key.name, u64::try_from(count - before).unwrap_or(0));
+        ctx.metrics.controllers.provider_restarted(
+            &key.namespace,
+            &key.name,
+            u64::try_from(count - before).unwrap_or(0),
+        );
         now.insert(name, count);
     }
     life.restarts = now;
@@ -350,5 +359,5 @@ pub(super) fn measure(ctx: &Context, began: Instant, result: &Result<Next, Clust
         Ok(_) => "success",
         Err(error) => error.kind(),
     };
-    ctx.metrics.reconciled("provider", word, began.elapsed());
+    ctx.metrics.controllers.reconciled("provider", word, began.elapsed());
 }
