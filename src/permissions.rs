@@ -83,8 +83,8 @@ pub struct Scope<'a> {
     pub lease: Option<&'a str>,
     /// Whether stored objects are written in the storage version.
     pub migrates: bool,
-    /// Where providers are looked after.
-    pub places: &'a Places,
+    /// Where providers are looked after, where they are.
+    pub places: Option<&'a Places>,
 }
 
 /// All that the parts of this release need; `own_ca` is false when certificates come from files.
@@ -97,7 +97,7 @@ pub fn needed(ctx: &Context, own_ca: bool) -> Vec<Permission> {
         own_ca,
         lease: ctx.lease.as_deref(),
         migrates: ctx.migrate_rate > 0,
-        places: &ctx.places,
+        places: Some(&ctx.places),
     })
 }
 
@@ -142,7 +142,8 @@ pub fn needed_in(scope: Scope<'_>) -> Vec<Permission> {
         add(&["get", "create", "update"], "coordination.k8s.io", "leases", namespace, Some(lease));
     }
     const KEEP: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
-    for place in scope.places.watched() {
+    let watched = scope.places.map(Places::watched).unwrap_or_default();
+    for &place in &watched {
         add(&["list", "watch"], GROUP, "mcpproviders", place, None);
         add(&["patch"], GROUP, "mcpproviders/status", place, None);
         // Some clusters ask for this of who sets an owner that blocks deletion.
@@ -153,11 +154,13 @@ pub fn needed_in(scope: Scope<'_>) -> Vec<Permission> {
         add(&WATCH, "", "configmaps", place, None);
         add(&["create", "patch"], "events.k8s.io", "events", place, None);
     }
-    for place in scope.places.secrets() {
+    for place in scope.places.map(Places::secrets).unwrap_or_default() {
         add(&WATCH, "", "secrets", place, None);
     }
     add(&["create"], GROUP, "mcpproviders", namespace, None);
-    add(&["create", "patch"], "events.k8s.io", "events", namespace, None);
+    if !watched.contains(&None) {
+        add(&["create", "patch"], "events.k8s.io", "events", namespace, None);
+    }
     if scope.applies {
         add(&["get", "create"], "", "namespaces", None, Some(scope.namespace));
     }

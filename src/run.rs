@@ -1,7 +1,7 @@
 //! `run`: starts the parts in an order in which each can fail clearly, and ends them without dropping a call.
 //!
 //! First what can be wrong on this machine (kubeconfig, ports, certificate files), then what needs the API server,
-//! which may be away for as long as it likes. Controllers and the leader's duties will be further tasks here.
+//! which may be away for as long as it likes. What only the leader does is started here too, and waits until it leads.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -172,7 +172,6 @@ fn webhooks() -> Result<String, ChartError> {
 
 /// The rules of the operator's own roles, as named templates: what is always needed, and what a feature adds.
 fn roles() -> Result<String, ChartError> {
-    let places = Places::default();
     let least = Scope {
         namespace: NAMESPACE.word,
         ca_secret: CA_SECRET.word,
@@ -181,7 +180,7 @@ fn roles() -> Result<String, ChartError> {
         own_ca: false,
         lease: None,
         migrates: false,
-        places: &places,
+        places: None,
     };
     let always = needed_in(least);
     let added = |scope| -> Rules {
@@ -191,10 +190,21 @@ fn roles() -> Result<String, ChartError> {
     let own_ca = added(Scope { own_ca: true, ..least });
     let election = added(Scope { lease: Some(LEASE.word), ..least });
     let migration = added(Scope { migrates: true, ..least });
-    let always = rules(&always);
+    let (everywhere, with_secrets) = (Places::default(), Places::new(&[], &["*".to_owned()]));
+    let providers = added(Scope { places: Some(&everywhere), ..least });
+    let secrets = added(Scope { places: Some(&with_secrets), ..least });
+    // Where all namespaces are watched, Events may be written in all of them anyway.
+    let (events, always): (Vec<_>, Vec<_>) =
+        always.iter().cloned().partition(|permission| permission.resource == "events");
+    let (events, always) = (rules(&events), rules(&always));
+    let is_new = |rule: &&PolicyRule| !providers.cluster.contains(rule);
+    let secrets: Vec<_> = secrets.cluster.iter().filter(is_new).cloned().collect();
     let mut text = HEADER.to_owned();
     for (name, rules) in [
         ("clusterRules", &always.cluster),
+        ("providerRules", &providers.cluster),
+        ("providerSecretRules", &secrets),
+        ("eventRules", &events.namespaced),
         ("migrationRules", &migration.cluster),
         ("namespaceRules", &always.namespaced),
         ("ownCaRules", &own_ca.namespaced),

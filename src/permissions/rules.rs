@@ -85,7 +85,7 @@ mod tests {
             own_ca,
             lease: Some("lease"),
             migrates: true,
-            places: &Places::default(),
+            places: Some(&Places::default()),
         }))
     }
 
@@ -108,7 +108,7 @@ mod tests {
             own_ca: true,
             lease: Some("lease"),
             migrates: true,
-            places: &places,
+            places: Some(&places),
         };
         let needed = needed_in(scope);
         let rules = rules(&needed);

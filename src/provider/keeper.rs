@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::build::Reference;
 use super::fetch::{Key, Mirror};
@@ -22,7 +22,7 @@ use super::queue::Queue;
 use super::reconcile::{Next, Plan, measure, reconcile};
 use super::watch::{Change, Watches};
 use crate::context::Context;
-use crate::retry::ClusterError;
+use crate::retry::{ClusterError, LONGEST_WAIT};
 
 /// Looks at the same time.
 const LOOKS: usize = 16;
@@ -38,7 +38,7 @@ pub(super) async fn keep(ctx: &Arc<Context>) {
         let due = keeper.due.next();
         tokio::select! {
             Some(change) = changes.next() => keeper.heard(change),
-            Some(Ok(done)) = keeper.looks.join_next() => keeper.looked(done),
+            Some(done) = keeper.looks.join_next_with_id() => keeper.ended(done),
             Some(ended) = keeper.probes.join_next() => {
                 if let Ok((key, ended)) = ended {
                     keeper.probed(key, ended);
@@ -108,6 +108,8 @@ struct Keeper {
     references: HashMap<Key, Vec<Reference>>,
     probing: HashMap<Key, Probing>,
     looks: JoinSet<Done>,
+    /// Whom a look is about.
+    about: HashMap<Id, Key>,
     probes: JoinSet<(Key, Ended)>,
 }
 
@@ -126,6 +128,7 @@ impl Keeper {
             references: HashMap::new(),
             probing: HashMap::new(),
             looks: JoinSet::new(),
+            about: HashMap::new(),
             probes: JoinSet::new(),
         }
     }
@@ -177,13 +180,31 @@ impl Keeper {
         }
         let ended = self.probing.get_mut(&key).and_then(|probing| probing.ended.take());
         self.busy.insert(key.clone(), false);
+        let name = key.clone();
         let ctx = Arc::clone(&self.ctx);
-        self.looks.spawn(async move {
+        let look = self.looks.spawn(async move {
             let began = Instant::now();
             let result = reconcile(&ctx, &seen, &mut life, ended, Timestamp::now()).await;
             measure(&ctx, began, &result);
             Done { key, life, result }
         });
+        self.about.insert(look.id(), name);
+    }
+
+    /// A look that went wrong in a way that nobody thought of is begun anew from what is stored.
+    fn ended(&mut self, ended: Result<(Id, Done), JoinError>) {
+        match ended {
+            Ok((id, done)) => {
+                self.about.remove(&id);
+                self.looked(done);
+            }
+            Err(error) => {
+                let Some(key) = self.about.remove(&error.id()) else { return };
+                tracing::error!(provider = %key, "a look at the provider failed: {error}; it is tried again");
+                self.busy.remove(&key);
+                self.due.add((key, What::Look), Instant::now() + LONGEST_WAIT);
+            }
+        }
     }
 
     fn looked(&mut self, done: Done) {

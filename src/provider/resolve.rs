@@ -187,3 +187,72 @@ pub(super) fn probe(
         limits: Limits::default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn known(name: &str, spec: &serde_json::Value) -> Known {
+        Known {
+            key: Key { namespace: "team".into(), name: name.into() },
+            uid: "u".into(),
+            generation: 1,
+            resource_version: "1".into(),
+            is_going: false,
+            annotations: BTreeMap::new(),
+            spec: spec.to_string().into_boxed_str(),
+            status: Default::default(),
+            version: Version::HUB,
+        }
+    }
+
+    #[test]
+    fn what_the_webhook_would_refuse_is_named_and_never_read_further() {
+        let long = "x".repeat(60);
+        for (name, spec, expected) in [
+            ("a", json!({"mode": "Container", "container": {"image": "r.example/a:1"}}), None),
+            ("a", json!({"mode": "Container"}), Some("spec.container.image")),
+            ("a", json!({"mode": "Container", "container": {"image": ":"}}), Some("spec.container.image")),
+            ("a", json!({"mode": "Remote", "remote": {"endpoint": "ftp://x"}}), Some("spec.remote.endpoint")),
+            ("a", json!({"mode": "What"}), Some("spec.mode")),
+            (
+                "a",
+                json!({"mode": "Container", "replicas": "many", "container": {"image": "a"}}),
+                Some("spec.replicas"),
+            ),
+            ("a", json!(null), Some("spec")),
+            (
+                &long,
+                json!({"mode": "Container", "container": {"image": "r.example/a:1"}}),
+                Some("metadata.name"),
+            ),
+        ] {
+            let judged = judge(&known(name, &spec));
+            match expected {
+                None => assert!(judged.is_ok(), "{judged:?}"),
+                Some(field) => {
+                    let text = judged.unwrap_err();
+                    assert!(text.starts_with(&format!("{field}: ")), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_without_a_value_is_a_trouble_and_no_probe() {
+        let spec: MCPProviderSpec = serde_json::from_value(json!({"mode": "Remote", "remote": {
+            "endpoint": "https://x.example/mcp",
+            "headersFrom": [{"name": "Authorization", "secretKeyRef": {"name": "token", "key": "value"}}]}}))
+        .unwrap();
+        let settings = Settings::of(&spec);
+        let ask = |contents: &Contents| probe(&spec, "https://x.example/mcp", &settings, contents, None);
+        assert!(matches!(ask(&Contents::new()), Err(Trouble::Missing { .. })));
+        let data = BTreeMap::from([("value".to_owned(), b"Bearer x".to_vec())]);
+        let contents = Contents::from([(Reference::Secret("token".into()), data)]);
+        assert_eq!(ask(&contents).unwrap().headers, [("Authorization".to_owned(), b"Bearer x".to_vec())]);
+    }
+}
