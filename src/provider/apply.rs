@@ -169,6 +169,10 @@ fn covers(wish: &Value, live: &Value) -> bool {
             let live = live.get(name).unwrap_or(&Value::Null);
             covers(wish, live)
         }),
+        // Others may add items of theirs; what we take away ourselves changes the hash of the template.
+        (Value::Array(wish), Value::Array(live)) if wish.iter().any(Value::is_object) => {
+            wish.iter().all(|wish| live.iter().any(|live| covers(wish, live)))
+        }
         (Value::Array(wish), Value::Array(live)) => {
             wish.len() == live.len() && wish.iter().zip(live).all(|(wish, live)| covers(wish, live))
         }
@@ -205,6 +209,8 @@ mod tests {
             (json!({"a": {"cpu": "1000m"}}), json!({"a": {"cpu": "2"}}), false),
             (json!({"a": ["x"]}), json!({"a": ["x", "y"]}), false),
             (json!({"a": [{"n": "x"}]}), json!({"a": [{"n": "x", "default": true}]}), true),
+            (json!({"a": [{"n": "x"}]}), json!({"a": [{"n": "y"}, {"n": "x"}]}), true),
+            (json!({"a": [{"n": "x"}]}), json!({"a": [{"n": "y"}]}), false),
             (json!({"a": false}), json!({}), true),
             (json!({"a": true}), json!({}), false),
             (json!({"replicas": 0}), json!({"replicas": 3}), false),

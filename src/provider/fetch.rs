@@ -112,6 +112,9 @@ impl Mirror {
         if let Some(pods) = old.as_ref().and_then(|old| self.pods_of.get_mut(old)) {
             pods.retain(|known| *known != key);
         }
+        if let Some(old) = old.as_ref().filter(|old| self.pods_of.get(old).is_some_and(Vec::is_empty)) {
+            self.pods_of.remove(old);
+        }
         if let Some(new) = &new {
             self.pods_of.entry(new.clone()).or_default().push(key.clone());
         }
@@ -209,5 +212,73 @@ fn version(entries: &[ManagedFieldsEntry]) -> Version {
     match last.and_then(|entry| entry.api_version.as_deref()) {
         Some(text) if text == format!("{GROUP}/v1alpha1") => Version::V1Alpha1,
         _ => Version::V1Beta1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "team".into(), name: name.into() }
+    }
+
+    fn known(entries: &serde_json::Value) -> Known {
+        let object = json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProvider", "spec": {"mode": 3},
+            "metadata": {"name": "a", "namespace": "team", "uid": "u", "managedFields": entries},
+            "status": {"state": "Ready", "toolsCount": "many"}});
+        Known::of(key("a"), serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn a_provider_that_does_not_decode_is_known_all_the_same() {
+        let known = known(&json!([]));
+        assert_eq!((&*known.spec, known.status.tools_count), (r#"{"mode":3}"#, None));
+        assert!(known.status.state.is_some());
+    }
+
+    #[test]
+    fn the_version_of_messages_is_the_one_in_which_somebody_else_wrote_last() {
+        let entry = |manager: &str, version: &str, second: u32, subresource: &str| {
+            json!({"manager": manager, "apiVersion": format!("mcp-hangar.io/{version}"), "operation": "Apply",
+                "time": format!("2026-01-01T00:00:{second:02}Z"), "subresource": subresource})
+        };
+        for (entries, expected) in [
+            (json!([]), Version::V1Beta1),
+            (json!([entry("kubectl", "v1alpha1", 1, "")]), Version::V1Alpha1),
+            (json!([entry("kubectl", "v1alpha1", 1, ""), entry("argo", "v1beta1", 2, "")]), Version::V1Beta1),
+            (
+                json!([entry("kubectl", "v1alpha1", 1, ""), entry(FIELD_MANAGER, "v1beta1", 2, "")]),
+                Version::V1Alpha1,
+            ),
+            (
+                json!([entry("kubectl", "v1alpha1", 1, ""), entry("hpa", "v1beta1", 2, "scale")]),
+                Version::V1Alpha1,
+            ),
+        ] {
+            assert_eq!(known(&entries).version, expected, "{entries}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_about_the_provider_whose_label_name_or_reference_it_has() {
+        let mut mirror = Mirror::default();
+        let pod = |owner: &str| -> Arc<Pod> {
+            let pod = json!({"metadata": {"name": "p", "namespace": "team", "labels": {"mcp-hangar.io/provider": owner}}});
+            Arc::new(serde_json::from_value(pod).unwrap())
+        };
+        assert_eq!(mirror.take(Change::Pod(key("p"), Some(pod("a")))), (vec![key("a")], false));
+        assert_eq!(mirror.take(Change::Pod(key("p"), Some(pod("b")))), (vec![key("b")], false));
+        assert_eq!(mirror.take(Change::Pod(key("p"), None)), (vec![key("b")], false));
+        assert!(mirror.pods_of.is_empty() && mirror.pods.is_empty());
+        assert_eq!(mirror.take(Change::Service(key("a-pods"), None)), (vec![key("a"), key("a-pods")], false));
+        let map = || Change::Content("team".into(), Reference::ConfigMap("m".into()));
+        assert_eq!(mirror.take(map()), (vec![], true));
+        mirror.reads(&key("a"), [Reference::ConfigMap("m".into())]);
+        assert_eq!(mirror.take(map()), (vec![key("a")], true));
+        mirror.reads(&key("a"), []);
+        assert_eq!(mirror.take(map()), (vec![], true));
     }
 }

@@ -36,6 +36,90 @@
   - watch
   - patch
 {{- end }}
+{{- define "mcp-hangar-operator.providerRules" -}}
+- apiGroups:
+  - mcp-hangar.io
+  resources:
+  - mcpproviders
+  verbs:
+  - list
+  - watch
+- apiGroups:
+  - mcp-hangar.io
+  resources:
+  - mcpproviders/status
+  verbs:
+  - patch
+- apiGroups:
+  - mcp-hangar.io
+  resources:
+  - mcpproviders/finalizers
+  verbs:
+  - update
+- apiGroups:
+  - apps
+  resources:
+  - deployments
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+  - patch
+  - delete
+- apiGroups:
+  - ""
+  resources:
+  - services
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+  - patch
+  - delete
+- apiGroups:
+  - ""
+  resources:
+  - pods
+  verbs:
+  - list
+  - watch
+- apiGroups:
+  - ""
+  resources:
+  - configmaps
+  verbs:
+  - get
+  - list
+  - watch
+- apiGroups:
+  - events.k8s.io
+  resources:
+  - events
+  verbs:
+  - create
+  - patch
+{{- end }}
+{{- define "mcp-hangar-operator.providerSecretRules" -}}
+- apiGroups:
+  - ""
+  resources:
+  - secrets
+  verbs:
+  - get
+  - list
+  - watch
+{{- end }}
+{{- define "mcp-hangar-operator.eventRules" -}}
+- apiGroups:
+  - events.k8s.io
+  resources:
+  - events
+  verbs:
+  - create
+  - patch
+{{- end }}
 {{- define "mcp-hangar-operator.migrationRules" -}}
 - apiGroups:
   - mcp-hangar.io
@@ -76,13 +160,6 @@
   - mcpproviders
   verbs:
   - create
-- apiGroups:
-  - events.k8s.io
-  resources:
-  - events
-  verbs:
-  - create
-  - patch
 {{- end }}
 {{- define "mcp-hangar-operator.ownCaRules" -}}
 - apiGroups:

@@ -49,6 +49,12 @@
 {{- range $index, $value := $v.configMapNamespaces }}
 {{- $checks = append $checks (list (printf "configMapNamespaces[%d]" $index) $value (list "^([*]|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$" (printf "%s, or * for all" (last $namespace)))) }}
 {{- end }}
+{{- range $index, $value := $v.watchNamespaces }}
+{{- $checks = append $checks (list (printf "watchNamespaces[%d]" $index) $value (list "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" (last $namespace))) }}
+{{- end }}
+{{- range $index, $value := $v.secretNamespaces }}
+{{- $checks = append $checks (list (printf "secretNamespaces[%d]" $index) $value (list "^([*]|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$" (printf "%s, or * for all" (last $namespace)))) }}
+{{- end }}
 {{- range $check := $checks }}
 {{- $value := index $check 1 | toString }}
 {{- if not (regexMatch (index $check 2 | first) $value) }}
