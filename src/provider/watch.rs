@@ -53,22 +53,26 @@ impl Watches {
     /// Begins all of them.
     pub(super) fn start(ctx: &Arc<Context>) -> Self {
         let mut it = Self { changes: SelectAll::new(), waiting: HashSet::new() };
+        // Providers have no label of ours; everything that is made for them has.
+        let ours = watcher::Config::default().labels(PROVIDER_LABEL);
         for namespace in ctx.places.watched() {
             let client = &ctx.client;
             let providers = match namespace {
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource()),
                 None => Api::all_with(client.clone(), &resource()),
             };
-            it.waits(ctx, providers, |key, found: Option<DynamicObject>| {
+            it.waits(ctx, providers, watcher::Config::default(), |key, found: Option<DynamicObject>| {
                 Change::Provider(key.clone(), found.map(|found| Arc::new(Known::of(key, found))))
             });
-            it.waits(ctx, api::<Deployment>(client, namespace), |key, found| {
+            it.waits(ctx, api::<Deployment>(client, namespace), ours.clone(), |key, found| {
                 Change::Deployment(key, found.map(slim))
             });
-            it.waits(ctx, api::<Service>(client, namespace), |key, found| {
+            it.waits(ctx, api::<Service>(client, namespace), ours.clone(), |key, found| {
                 Change::Service(key, found.map(slim))
             });
-            it.waits(ctx, api::<Pod>(client, namespace), |key, found| Change::Pod(key, found.map(slim)));
+            it.waits(ctx, api::<Pod>(client, namespace), ours.clone(), |key, found| {
+                Change::Pod(key, found.map(slim))
+            });
             it.hears(ctx, api::<PartialObjectMeta<ConfigMap>>(client, namespace), |key| {
                 Change::Content(key.namespace, Reference::ConfigMap(key.name))
             });
@@ -86,16 +90,13 @@ impl Watches {
         &mut self,
         ctx: &Arc<Context>,
         api: Api<K>,
+        config: watcher::Config,
         change: impl Fn(Key, Option<K>) -> Change + Send + 'static,
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let number = self.waiting.len();
         self.waiting.insert(number);
-        // Providers have no label of ours; everything that is made for them has.
-        let config = watcher::Config::default();
-        let is_labelled = !api.resource_url().contains("/mcpproviders");
-        let config = if is_labelled { config.labels(PROVIDER_LABEL) } else { config };
         let news = news(ctx, api, config).map(move |news| match news {
             News::Is(key, found) => change(key, Some(found)),
             News::Gone(key) => change(key, None),
