@@ -101,7 +101,7 @@ fn the_roles_are_what_the_code_needs() {
             own_ca: true,
             lease: Some(RELEASE),
             migrates: true,
-            places: &Places::default(),
+            places: Some(&Places::default()),
         }))
     };
     let sorted = |rules: &Value| {

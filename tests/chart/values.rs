@@ -93,6 +93,8 @@ const ROWS: &[Row] = &[
     ),
     ("hangar", r#"{"url":"http://x"}"#, &[], Notes, "first release have them: hangar.url."),
     ("configMapNamespaces", r#"["a","b"]"#, &[], Chart, "--configmap-namespaces=a,b"),
+    ("watchNamespaces", r#"["a","b"]"#, &[], Chart, "--watch-namespaces=a,b"),
+    ("secretNamespaces", r#"["a","b"]"#, &[], Chart, "--secret-namespaces=a,b"),
     ("crds.install", "false", &[], Gone, "kind: CustomResourceDefinition"),
     ("crds.keep", "false", &[], Gone, "helm.sh/resource-policy: keep"),
     ("webhook.port", "10250", &[], Chart, "--webhook-addr=[::]:10250"),

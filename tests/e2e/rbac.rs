@@ -31,7 +31,7 @@ fn all_rules() -> Rules {
         own_ca: true,
         lease: Some(RELEASE),
         migrates: true,
-        places: &Places::default(),
+        places: Some(&Places::default()),
     }))
 }
 
