@@ -16,6 +16,7 @@ pub mod manifests;
 pub mod metrics;
 pub mod migrate;
 pub mod output;
+pub mod partial;
 pub mod permissions;
 pub mod provider;
 pub mod retry;

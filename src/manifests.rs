@@ -40,6 +40,8 @@ pub const CONVERT_PATH: &str = "/convert";
 pub const RELEASE: &str = "mcp-hangar-operator";
 /// Default namespace.
 pub const NAMESPACE: &str = "mcp-system";
+/// Default name of the Secret that holds the CA.
+pub const CA_SECRET: &str = "mcp-hangar-operator-webhook-ca";
 /// Default name of the webhook Service.
 pub const SERVICE: &str = "mcp-hangar-operator-webhook";
 

@@ -14,7 +14,7 @@ use mcp_hangar_webhooks::policy::ImageDigestPolicy;
 use super::value::{duration, label, subdomain};
 use crate::leader::elect::identity;
 use crate::leader::election::Candidate;
-use crate::manifests::{BaseUrl, Endpoint, NAMESPACE, RELEASE, SERVICE};
+use crate::manifests::{BaseUrl, CA_SECRET, Endpoint, NAMESPACE, RELEASE, SERVICE};
 use crate::trust::Schedule;
 
 /// `run`
@@ -52,7 +52,7 @@ pub struct RunArgs {
     #[arg(
         long,
         env = "MCP_HANGAR_CA_SECRET",
-        default_value = "mcp-hangar-operator-webhook-ca",
+        default_value = CA_SECRET,
         value_name = "NAME",
         value_parser = subdomain
     )]

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::run::RotationArgs;
 use super::value::{duration, label, subdomain};
-use crate::manifests::{NAMESPACE, RELEASE, SERVICE};
+use crate::manifests::{CA_SECRET, NAMESPACE, RELEASE, SERVICE};
 
 /// `crds`
 #[derive(Debug, Clone, Args)]
@@ -85,7 +85,7 @@ pub struct CertsArgs {
     #[arg(
         long,
         env = "MCP_HANGAR_CA_SECRET",
-        default_value = "mcp-hangar-operator-webhook-ca",
+        default_value = CA_SECRET,
         value_name = "NAME",
         value_parser = subdomain
     )]

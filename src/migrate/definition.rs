@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use kube::Client;
-use kube::core::Request;
 use serde::Deserialize;
 
 use super::progress::{ANNOTATION, Progress};
 use crate::manifests::VERSIONS;
+use crate::partial;
 
 /// The version in which this release stores objects.
 pub const HUB: &str = VERSIONS[1];
@@ -99,14 +99,7 @@ impl Definition {
 
 /// Gets it.
 pub async fn read(client: &Client, name: &str) -> Result<Option<Definition>, kube::Error> {
-    let request = Request::new("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
-        .get(name, &kube::api::GetParams::default())
-        .map_err(kube::Error::BuildRequest)?;
-    match client.request(request).await {
-        Ok(found) => Ok(Some(found)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    partial::get(client, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", name).await
 }
 
 #[cfg(test)]

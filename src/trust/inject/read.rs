@@ -4,9 +4,11 @@
 //! such object.
 
 use kube::Client;
-use kube::core::{ApiResource, Request};
+use kube::core::ApiResource;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::partial;
 
 /// A webhook configuration or a CRD, without what is not ours.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -76,14 +78,7 @@ impl Found {
 
 /// Gets it.
 pub async fn read(client: &Client, resource: &ApiResource, name: &str) -> Result<Option<Found>, kube::Error> {
-    let url = format!("/apis/{}/{}", resource.api_version, resource.plural);
-    let request =
-        Request::new(url).get(name, &kube::api::GetParams::default()).map_err(kube::Error::BuildRequest)?;
-    match client.request(request).await {
-        Ok(found) => Ok(Some(found)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    partial::get(client, &format!("/apis/{}/{}", resource.api_version, resource.plural), name).await
 }
 
 #[cfg(test)]
