@@ -81,3 +81,9 @@ mod stash;
 mod store;
 #[path = "e2e/trust.rs"]
 mod trust;
+
+#[allow(dead_code)]
+#[path = "probe/fake.rs"]
+mod fake;
+#[path = "e2e/provider.rs"]
+mod provider;
