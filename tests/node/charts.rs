@@ -125,25 +125,6 @@ fn edit(path: &Path, from: &str, to: &str) {
     std::fs::write(path, text.replace(from, to)).unwrap();
 }
 
-/// The CRDs as the first release had them: v1alpha1 alone, which is stored, and no conversion.
-pub(crate) fn first_crds() -> Vec<Value> {
-    let files = ["mcpprovider", "mcpprovidergroup", "mcpdiscoverysource"];
-    let read = |name: &str| {
-        let mut crd = yaml(&format!("deploy/crds/{name}.yaml"));
-        let name = crd["metadata"]["name"].clone();
-        crd["metadata"] = json!({"name": name});
-        let spec = crd["spec"].as_object_mut().unwrap();
-        spec.remove("conversion");
-        let versions = spec["versions"].as_array_mut().unwrap();
-        versions.retain(|version| version["name"] == "v1alpha1");
-        versions[0]["storage"] = true.into();
-        versions[0].as_object_mut().unwrap().remove("deprecated");
-        versions[0].as_object_mut().unwrap().remove("deprecationWarning");
-        crd
-    };
-    files.into_iter().map(read).collect()
-}
-
 /// A chart of the first release's time: the CRDs in `crds/`, which Helm installs once and never touches again, and a
 /// Deployment with the labels that the original had. No webhooks.
 pub(crate) fn first() -> String {
@@ -152,9 +133,7 @@ pub(crate) fn first() -> String {
     std::fs::create_dir_all(folder.join("templates")).unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     write("Chart.yaml", "{apiVersion: v2, name: mcp-hangar-operator, version: 0.0.1, appVersion: 0.0.1}\n");
-    for crd in first_crds() {
-        write(&format!("crds/{}.yaml", crd["metadata"]["name"].as_str().unwrap()), &crd.to_string());
-    }
+    write("crds/all.yaml", &std::fs::read_to_string("tests/data/first-release-crds.yaml").unwrap());
     let labels = json!({"app.kubernetes.io/name": "mcp-hangar-operator", "app.kubernetes.io/instance": "{{ .Release.Name }}",
         "app.kubernetes.io/component": "operator"});
     let pod = json!({"serviceAccountName": "{{ .Release.Name }}", "containers": [{"name": "operator", "image": "first.example.com/none:1",
