@@ -15,6 +15,7 @@ use crate::json::Json;
 use crate::kind::{Kind, Version};
 use crate::policy::Policy;
 
+pub mod address;
 pub mod code;
 mod container;
 mod discovery;

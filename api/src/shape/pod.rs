@@ -206,7 +206,8 @@ pub struct Capabilities {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SeccompProfile {
-    /// Which filter: RuntimeDefault (the container runtime's), Unconfined (none) or Localhost (one on the node).
+    /// Which filter: RuntimeDefault (the container runtime's) or Unconfined (none). Localhost is refused: no field names a
+    /// profile on the node.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "SeccompType")]
     pub type_: Option<SeccompType>,

@@ -3,8 +3,9 @@
 //! In: the text. Out: nothing, or which rule it breaks and what to say. Names are not resolved here: what a name
 //! points to changes, and is looked at when it is called.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
+use super::address::is_forbidden;
 use super::code::{self, Code};
 use super::quote::quoted;
 
@@ -42,9 +43,9 @@ pub fn judge(text: &str) -> Result<(), (&'static Code, String)> {
     }
     match url.host() {
         None => invalid("must have a host"),
-        Some(url::Host::Ipv4(address)) if is_link_local_v4(address) => Err(link_local()),
-        Some(url::Host::Ipv6(address)) if is_link_local_v6(address) => Err(link_local()),
-        Some(_) => Ok(()),
+        Some(url::Host::Ipv4(address)) => at(address.into()),
+        Some(url::Host::Ipv6(address)) => at(address.into()),
+        Some(url::Host::Domain(_)) => Ok(()),
     }
 }
 
@@ -58,26 +59,17 @@ fn with_scheme(scheme: &str, text: &str) -> String {
     format!("must be an http or https URL; write {}", quoted(&format!("{scheme}://{text}")))
 }
 
-fn link_local() -> (&'static Code, String) {
-    (
-        &code::LINK_LOCAL,
-        "link-local addresses hold the cloud's metadata services; write the address of an MCP server"
-            .to_owned(),
-    )
-}
-
-fn is_link_local_v4(address: Ipv4Addr) -> bool {
-    address.is_link_local()
-}
-
-fn is_link_local_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, d, e, f, high, low] = address.segments();
-    // NAT64 puts the IPv4 address into the last 32 bits.
-    let is_translated = [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0];
-    let translated = Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
-    address.is_unicast_link_local()
-        || address.to_ipv4().is_some_and(is_link_local_v4)
-        || (is_translated && is_link_local_v4(translated))
+fn at(address: IpAddr) -> Result<(), (&'static Code, String)> {
+    if !is_forbidden(address) {
+        return Ok(());
+    }
+    let says =
+        if address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            "this is the address of no server; write the address of an MCP server"
+        } else {
+            "link-local addresses hold the cloud's metadata services; write the address of an MCP server"
+        };
+    Err((&code::LINK_LOCAL, says.to_owned()))
 }
 
 #[cfg(test)]
@@ -108,6 +100,10 @@ mod tests {
             ("http://[64:ff9b::169.254.169.254]/", "HGR116"),
             ("http://good\\@169.254.169.254/", "HGR115"),
             ("http://[::ffff:169.254.169.254]/", "HGR116"),
+            ("http://[2002:a9fe:a9fe::1]/", "HGR116"),
+            ("http://[fd00:ec2::254]/", "HGR116"),
+            ("http://0.0.0.0:8080/mcp", "HGR116"),
+            ("http://[ff02::1]/", "HGR116"),
         ] {
             assert_eq!(judge(bad).unwrap_err().0.id, id, "{bad}");
         }

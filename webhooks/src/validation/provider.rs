@@ -197,6 +197,20 @@ fn pod(block: &Object<'_>, at: &At<'_>, r: &mut Report) {
     each_object(block, "imagePullSecrets", at, |item, at| named(item, "name", at, r, names::subdomain));
     selector::labels(block, "nodeSelector", at, r);
     each_object(block, "tolerations", at, |item, at| toleration(item, at, r));
+    if let Some(security) = object(block, "securityContext") {
+        seccomp(security, &at.key("securityContext"), r);
+    }
+}
+
+/// Kubernetes wants to know which profile of the node, and there is no field that says it: no pod would ever be made.
+fn seccomp(security: &Object<'_>, at: &At<'_>, r: &mut Report) {
+    const LOCALHOST: &str = "Localhost";
+    let written = object(security, "seccompProfile").and_then(|profile| text(profile, "type"));
+    if written == Some(LOCALHOST) {
+        let says = "no field names the profile on the node; write \"RuntimeDefault\" or \"Unconfined\"";
+        let here = at.key("seccompProfile");
+        r.hub(&here.key("type"), &code::UNSUPPORTED, Shown::Text(LOCALHOST), LOCALHOST, says);
+    }
 }
 
 fn toleration(item: &Object<'_>, at: &At<'_>, r: &mut Report) {

@@ -67,6 +67,11 @@ fn fill<'s>(schema: &'s Value, path: &mut Vec<&'s str>, tape: &mut Tape<'_>) -> 
             let greatest = schema["maximum"].as_i64().unwrap_or(1000).min(least + 1000);
             Node::Raw([least, greatest, i64::midpoint(least, greatest)][tape.pick(3)].to_string())
         }
+        // Which profile, no field says.
+        Some("string") if path.contains(&"seccompProfile") => {
+            let profile = tape.one_of(&["RuntimeDefault", "Unconfined"]);
+            Node::text(profile)
+        }
         Some("string") => match schema["enum"].as_array() {
             Some(allowed) => Node::Raw(tape.one_of(allowed).to_string()),
             None => text(name, path, tape),

@@ -163,10 +163,12 @@ codes! {
     };
     LINK_LOCAL = Code {
         id: "HGR116",
-        title: "The endpoint is a link-local address",
+        title: "The endpoint is a link-local address, or one of no server",
         reason: Reason::Forbidden,
-        why: "169.254.0.0/16 and fe80::/10 hold the metadata services of clouds, which hand out credentials. Who may \
-              create a provider must not make the operator ask them.",
+        why: "169.254.0.0/16, fe80::/10 and fd00:ec2::254 hold the metadata services of clouds, which hand out \
+              credentials. Who may create a provider must not make the operator ask them. The unspecified address is \
+              the operator's own pod, and multicast and broadcast addresses belong to no server. A name is looked at \
+              when it is called: one that resolves to such an address is never asked.",
         flag: None,
         rejected: provider(
             &["spec.endpoint"],
