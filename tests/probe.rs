@@ -21,6 +21,10 @@ mod misbehaving;
 mod others;
 #[path = "probe/secure.rs"]
 mod secure;
+#[path = "probe/strangers.rs"]
+mod strangers;
+#[path = "probe/tls.rs"]
+mod tls;
 
 use std::time::Duration;
 
@@ -52,8 +56,20 @@ async fn ask(name: &str, probe: &Probe) -> Result<Healthy, Failure> {
             healthy.era, healthy.protocol, healthy.name, healthy.version, healthy.offer.count, healthy.bytes
         ),
         Err(failure) => {
-            println!("{name}: {} in {took} ms: {}", failure.kind.word(), failure.message(Field::hub))
+            let message = failure.message(Field::hub);
+            println!("{name}: {} in {took} ms: {message}", failure.kind.word());
+            let page = include_str!("../docs/provider.md");
+            assert!(is_explained(page, &message), "docs/provider.md does not explain: {message}");
         }
     }
     outcome
+}
+
+/// Whether a row of the table says something of a part of the message.
+fn is_explained(page: &str, message: &str) -> bool {
+    let table = page.split("\n## What a probe says\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let cells =
+        table.lines().filter_map(|line| line.strip_prefix("| `")).map(|row| row.split(" | ").next().unwrap());
+    let mut parts = cells.flat_map(|cell| cell.split('`').step_by(2)).filter(|part| !part.is_empty());
+    parts.any(|part| message.contains(part))
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -169,6 +169,7 @@ impl Prober {
             over,
             addresses: OnceCell::new(),
             idle: Mutex::new(Vec::new()),
+            rest: Arc::new(Semaphore::new(1)),
             moved: Mutex::new(None),
         })
     }

@@ -1,10 +1,7 @@
-//! Servers that nobody here wrote.
+//! Servers that nobody here wrote: each is asked in both eras, and at a wrong path.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use mcp_hangar_operator::provider::probe::{Era, Kind};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -12,99 +9,8 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 
 use tokio::task::JoinHandle;
 
+use crate::strangers::{NEW, OLD, Server, everything, go, plain, python};
 use crate::{ask, probe};
-
-const OLD: &str = "import sys\nfrom mcp.server.fastmcp import FastMCP\n\
-    m = FastMCP('python-old', host='127.0.0.1', port=int(sys.argv[1]), stateless_http=sys.argv[2] == 'stateless')\n\
-    @m.tool()\ndef add(a: int, b: int) -> int:\n    return a + b\n\
-    @m.tool()\ndef sub(a: int, b: int) -> int:\n    return a - b\n\
-    m.run(transport='streamable-http')\n";
-const NEW: &str = "import sys\nfrom mcp.server import MCPServer\n\
-    m = MCPServer('python-new', version='9')\n\
-    @m.tool()\ndef add(a: int, b: int) -> int:\n    return a + b\n\
-    m.run('streamable-http', host='127.0.0.1', port=int(sys.argv[1]), stateless_http=sys.argv[2] == 'stateless')\n";
-
-/// Where the servers are, installed if need be.
-fn installed() -> &'static PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/install.sh");
-        let done = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
-        assert!(done.status.success(), "{script} failed: the servers of others could not be installed");
-        PathBuf::from(String::from_utf8(done.stdout).unwrap().lines().last().unwrap())
-    })
-}
-
-/// A running server; ends with the value.
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
-    /// Starts one and waits until it takes connections.
-    async fn start(command: impl FnOnce(u16) -> Command) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = command(port);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut server = Self { child, port };
-        let patience = Instant::now() + Duration::from_secs(90);
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(server.child.try_wait().unwrap().is_none(), "{command:?} ended");
-            assert!(Instant::now() < patience, "{command:?} does not listen");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        server
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/mcp", self.port)
-    }
-}
-
-fn python(which: &str, code: &'static str, mode: &'static str) -> impl FnOnce(u16) -> Command {
-    let program = installed().join(which).join("bin/python");
-    move |port| {
-        let mut command = Command::new(program);
-        command.args(["-c", code, &port.to_string(), mode]);
-        command
-    }
-}
-
-/// Python's own web server.
-pub(crate) async fn plain() -> Server {
-    Server::start(|port| {
-        let mut command = Command::new("python3");
-        command.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1"]);
-        command
-    })
-    .await
-}
-
-fn everything(port: u16) -> Command {
-    let script = "node/node_modules/@modelcontextprotocol/server-everything/dist/index.js";
-    let mut command = Command::new("node");
-    command.arg(installed().join(script)).arg("streamableHttp").env("PORT", port.to_string());
-    command
-}
-
-fn go(mode: &'static str) -> impl FnOnce(u16) -> Command {
-    move |port| {
-        let mut command = Command::new(installed().join("go-server"));
-        command
-            .arg("-listen")
-            .arg(format!("127.0.0.1:{port}"))
-            .arg(format!("-stateless={}", mode == "stateless"));
-        command
-    }
-}
 
 /// Asks twice: with no era remembered, then with the one that worked; both give the same. Then at a wrong path.
 async fn check(name: &str, url: &str, tools: Option<&[&str]>) -> Era {
@@ -131,6 +37,34 @@ async fn check(name: &str, url: &str, tools: Option<&[&str]>) -> Era {
 async fn server_everything_is_healthy() {
     let server = Server::start(everything).await;
     check("server-everything 2026.8.31 (node)", &server.url(), None).await;
+}
+
+/// Passes each connection on to the next of two servers in turn, as a Service does with two pods; its address.
+async fn service(pods: [u16; 2]) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for pod in pods.into_iter().cycle() {
+            let Ok((mut client, _)) = listener.accept().await else { return };
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(("127.0.0.1", pod)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_with_sessions_is_healthy_behind_a_service_with_two_pods() {
+    let pods = [Server::start(everything).await, Server::start(everything).await];
+    let port = service([pods[0].port, pods[1].port]).await;
+    let mut question = probe(&format!("http://127.0.0.1:{port}/mcp"));
+    question.timeout = Duration::from_secs(20);
+    for _ in 0..6 {
+        let healthy = ask("server-everything, two pods", &question).await.unwrap();
+        question.era = Some(healthy.era);
+    }
 }
 
 #[tokio::test]

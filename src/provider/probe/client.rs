@@ -102,10 +102,8 @@ impl Client {
         let kind = found.as_deref().and_then(|found| found.split(';').next()).unwrap_or("").trim();
         let status = response.status();
         if !is_request || matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
-            // Nothing is wanted but the status; an unread body takes the connection with it.
-            if hyper::body::Body::is_end_stream(response.body()) {
-                self.wire.keep(connection);
-            }
+            // Nothing is wanted but the status.
+            self.wire.finish(response.into_body(), connection);
             return Ok(StreamableHttpPostResponse::Accepted);
         }
         if kind.eq_ignore_ascii_case("text/event-stream") {
@@ -166,27 +164,40 @@ impl Client {
         body: Incoming,
         connection: Connection,
     ) -> BoxStream<'static, Result<Sse, sse_stream::Error>> {
+        let answer = Answer { wire: Arc::clone(&self.wire), rest: Some((body, connection)) };
         let client = self.clone();
-        let chunks = stream::unfold(Some((body, connection)), move |reading| {
+        let chunks = stream::unfold(answer, move |mut answer| {
             let client = client.clone();
             async move {
-                let (mut body, connection) = reading?;
+                let (body, _) = answer.rest.as_mut()?;
                 let trouble = match timeout_at(client.wire.deadline, body.frame()).await {
-                    Ok(None) => {
-                        client.wire.keep(connection);
-                        return None;
-                    }
+                    Ok(None) => return None,
                     Ok(Some(Ok(frame))) => {
                         let data = frame.into_data().unwrap_or_default();
-                        return Some((Ok::<_, Trouble>(data), Some((body, connection))));
+                        return Some((Ok::<_, Trouble>(data), answer));
                     }
                     Ok(Some(Err(_))) => client.wire.or_too_large(Trouble::Closed),
                     Err(_) => Trouble::Timeout(now_at(&client.seen.stage)),
                 };
-                Some((Err(client.seen.note(trouble)), None))
+                answer.rest = None;
+                Some((Err(client.seen.note(trouble)), answer))
             }
         });
         SseStream::from_bytes_stream(Box::pin(chunks)).boxed()
+    }
+}
+
+/// An answer that is being read. Who has the message that he waited for drops it before its end.
+struct Answer {
+    wire: Arc<Wire>,
+    rest: Option<(Incoming, Connection)>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some((body, connection)) = self.rest.take() {
+            self.wire.finish(body, connection);
+        }
     }
 }
 

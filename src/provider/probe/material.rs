@@ -65,16 +65,24 @@ pub(super) fn trusting(pem: &[u8]) -> Option<Arc<rustls::ClientConfig>> {
     trust(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect())
 }
 
-/// The system's certificates, if it has any.
+/// The system's certificates, or Mozilla's where it has none, as in an image from scratch.
 pub(super) async fn system() -> Option<Arc<rustls::ClientConfig>> {
     let loaded = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.ok()?;
-    trust(loaded.certs)
+    trust(loaded.certs).or_else(mozillas)
+}
+
+fn mozillas() -> Option<Arc<rustls::ClientConfig>> {
+    config(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
 }
 
 /// What trusts these certificates and no others.
 fn trust(certificates: Vec<CertificateDer<'static>>) -> Option<Arc<rustls::ClientConfig>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(certificates);
+    config(roots)
+}
+
+fn config(roots: rustls::RootCertStore) -> Option<Arc<rustls::ClientConfig>> {
     if roots.is_empty() {
         return None;
     }
@@ -82,4 +90,15 @@ fn trust(certificates: Vec<CertificateDer<'static>>) -> Option<Arc<rustls::Clien
     let builder =
         rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
     Some(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_without_a_certificate_trusts_nobody_and_an_image_without_any_trusts_mozillas() {
+        assert!(trusting(b"no certificate").is_none() && trust(Vec::new()).is_none());
+        assert!(mozillas().is_some());
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -18,7 +18,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
+use tokio::runtime::Handle;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -28,6 +29,8 @@ use super::meter::{First, Metered};
 
 /// Redirects within one origin that are followed.
 const HOPS: usize = 3;
+/// Time for the rest of an answer of which nothing is wanted any more.
+const REST: Duration = Duration::from_millis(200);
 /// Bytes of headers that an answer may have.
 const HEADER_BYTES: usize = 64 * 1024;
 /// Headers that an answer may have.
@@ -107,6 +110,8 @@ pub(super) struct Wire {
     pub(super) over: CancellationToken,
     pub(super) addresses: OnceCell<Vec<SocketAddr>>,
     pub(super) idle: Mutex<Vec<Connection>>,
+    /// Held while the rest of an answer is read.
+    pub(super) rest: Arc<Semaphore>,
     /// The path that a redirect led to.
     pub(super) moved: Mutex<Option<Url>>,
 }
@@ -147,6 +152,35 @@ impl Wire {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
+    /// Reads on to the end of an answer, so that the connection can be kept: behind a Service a new one may lead to
+    /// another pod, which knows nothing of the session.
+    pub(super) fn finish(self: &Arc<Self>, mut body: Incoming, connection: Connection) {
+        if hyper::body::Body::is_end_stream(&body) {
+            return self.keep(connection);
+        }
+        let (Ok(runtime), Ok(rest)) = (Handle::try_current(), Arc::clone(&self.rest).try_acquire_owned())
+        else {
+            return;
+        };
+        let wire = Arc::clone(self);
+        let until = self.deadline.min(Instant::now() + REST);
+        runtime.spawn(async move {
+            let read = async {
+                loop {
+                    match body.frame().await {
+                        Some(Ok(_)) => {}
+                        Some(Err(_)) => return false,
+                        None => return true,
+                    }
+                }
+            };
+            if timeout_at(until, read).await == Ok(true) {
+                wire.keep(connection);
+            }
+            drop(rest);
+        });
+    }
+
     async fn follow(
         &self,
         ask: &Ask,
@@ -184,6 +218,7 @@ impl Wire {
         stage: &Mutex<Stage>,
     ) -> Result<(Response<Incoming>, Connection), Trouble> {
         let mut request = self.request(url, ask)?;
+        drop(self.rest.acquire().await);
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(mut connection) = kept
             && connection.sender.ready().await.is_ok()
