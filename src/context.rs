@@ -21,7 +21,7 @@ use crate::exit::RunError;
 use crate::manifests::{Endpoint, FIELD_MANAGER};
 use crate::metrics::Metrics;
 use crate::provider::places::Places;
-use crate::retry::Link;
+use crate::retry::{Link, Trouble};
 use crate::trust::Schedule;
 use crate::words;
 
@@ -143,7 +143,7 @@ impl Context {
         self.publish(&self.regarding, None, type_, reason, action, note).await;
     }
 
-    /// The same about another object than the operator itself.
+    /// The same about another object than the operator itself. False where the API server was not there to take it.
     pub async fn event_about(
         &self,
         regarding: &ObjectReference,
@@ -151,8 +151,8 @@ impl Context {
         reason: &str,
         action: &str,
         note: &str,
-    ) {
-        self.publish(regarding, None, type_, reason, action, note).await;
+    ) -> bool {
+        self.publish(regarding, None, type_, reason, action, note).await
     }
 
     /// The same with an object that it was done to. Events that differ in their notes only are counted as one for some
@@ -185,7 +185,7 @@ impl Context {
         reason: &str,
         action: &str,
         note: &str,
-    ) {
+    ) -> bool {
         let event = Event {
             type_,
             reason: reason.into(),
@@ -196,9 +196,9 @@ impl Context {
         let recorder = self.recorder(format!("{reason} {:?}: {note}", regarding.name));
         let published =
             tokio::time::timeout(Duration::from_secs(5), recorder.publish(&event, regarding)).await;
-        if let Ok(Err(error)) = published {
-            tracing::debug!("failed to publish event {reason}: {}", words::client(&error));
-        }
+        let Ok(Err(error)) = published else { return true };
+        tracing::debug!("failed to publish event {reason}: {}", words::client(&error));
+        Trouble::of(&error) != Trouble::Away
     }
 }
 

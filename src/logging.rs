@@ -37,15 +37,17 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A bare level is for our own crates; what the client library says is said again by us, once, in better words.
+/// A bare level is for our own crates; what the clients' libraries say (of the API server, of MCP servers that are no
+/// such) is said again by us, once, in better words. What `rmcp` prints holds parts of answers, and those may repeat a
+/// header that we sent: it is silent at every level, unless somebody names it.
 fn directives(level: &str) -> String {
-    if level.contains([',', '=']) {
+    if level == "off" || level.contains("rmcp") {
         return level.to_owned();
     }
-    match level {
-        "off" | "trace" => level.to_owned(),
-        _ => format!("error,kube_client=off,kube_runtime=off,mcp_hangar={level}"),
+    if level == "trace" || level.contains([',', '=']) {
+        return format!("{level},rmcp=off");
     }
+    format!("error,kube_client=off,kube_runtime=off,rmcp=off,mcp_hangar={level}")
 }
 
 #[cfg(test)]
@@ -54,8 +56,10 @@ mod tests {
 
     #[test]
     fn a_bare_level_is_for_our_own_crates() {
-        assert_eq!(directives("info"), "error,kube_client=off,kube_runtime=off,mcp_hangar=info");
-        assert_eq!(directives("info,hyper=debug"), "info,hyper=debug");
+        assert_eq!(directives("info"), "error,kube_client=off,kube_runtime=off,rmcp=off,mcp_hangar=info");
+        assert_eq!(directives("info,hyper=debug"), "info,hyper=debug,rmcp=off");
+        assert_eq!(directives("trace"), "trace,rmcp=off");
+        assert_eq!(directives("info,rmcp=debug"), "info,rmcp=debug");
     }
 
     #[test]

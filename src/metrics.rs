@@ -13,8 +13,8 @@ use mcp_hangar_webhooks::validation::code::CODES;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use self::controllers::Controllers;
@@ -180,9 +180,10 @@ impl Metrics {
 
     /// The text of `/metrics`.
     pub fn render(&self) -> Result<Vec<u8>, Error> {
-        let mut text = Vec::with_capacity(16 * 1024);
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(text)
+        let mut text = String::with_capacity(16 * 1024);
+        TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text)?;
+        self.controllers.write(&mut text);
+        Ok(text.into_bytes())
     }
 
     /// The last second of `ca` or `leaf`.

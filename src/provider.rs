@@ -11,11 +11,15 @@ use crate::context::Context;
 mod apply;
 pub mod build;
 pub mod conditions;
+#[cfg(test)]
+mod effects_tests;
 mod fetch;
 mod keeper;
 mod life;
+mod pack;
 pub mod places;
 pub mod probe;
+mod probing;
 mod queue;
 mod reconcile;
 mod resolve;

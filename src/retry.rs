@@ -233,6 +233,11 @@ impl Link {
         self.serving.load(Ordering::Relaxed)
     }
 
+    /// Whether nobody answered last time.
+    pub fn is_away(&self) -> bool {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner).since.is_some()
+    }
+
     /// Makes a call, limits its time, and takes note of how it went.
     pub async fn call<T>(
         &self,
@@ -349,29 +354,29 @@ async fn limited<T>(
     }
 }
 
-/// When an outage began and when it was last said.
+/// When an outage began and when one was last said.
 #[derive(Debug, Default)]
-struct Outage(Option<(Instant, Instant)>);
+struct Outage {
+    since: Option<Instant>,
+    said: Option<Instant>,
+}
 
 impl Outage {
-    /// How long it has lasted, when that is to be said.
+    /// How long it has lasted, when that is to be said. A server that answers every other call is not a new outage each time.
     fn failed(&mut self, now: Instant) -> Option<Duration> {
-        match &mut self.0 {
-            None => {
-                self.0 = Some((now, now));
-                Some(Duration::ZERO)
-            }
-            Some((since, said)) if now.duration_since(*said) >= REMINDER => {
-                *said = now;
-                Some(now.duration_since(*since))
-            }
-            Some(_) => None,
+        let since = *self.since.get_or_insert(now);
+        let patience = if self.said.is_some_and(|said| said >= since) { REMINDER } else { LONGEST_WAIT };
+        if self.said.is_some_and(|said| now.duration_since(said) < patience) {
+            return None;
         }
+        self.said = Some(now);
+        Some(now.duration_since(since))
     }
 
-    /// How long it has lasted, when it ends now.
+    /// How long it has lasted, when it ends now and was said.
     fn succeeded(&mut self, now: Instant) -> Option<Duration> {
-        self.0.take().map(|(since, _)| now.duration_since(since))
+        let since = self.since.take()?;
+        self.said.filter(|said| *said >= since).map(|_| now.duration_since(since))
     }
 }
 
@@ -413,6 +418,15 @@ mod tests {
         assert_eq!(outage.failed(start + Duration::from_secs(61)), None);
         assert_eq!(outage.succeeded(start + Duration::from_secs(70)), Some(Duration::from_secs(70)));
         assert_eq!(outage.succeeded(start + Duration::from_secs(71)), None);
+        // It answers now and then only.
+        let often: Vec<_> = (72..132_u64)
+            .filter_map(|second| {
+                let said = outage.failed(start + Duration::from_secs(second));
+                outage.succeeded(start + Duration::from_secs(second));
+                said
+            })
+            .collect();
+        assert_eq!(often.len(), 12, "every 5 s");
     }
 
     #[test]

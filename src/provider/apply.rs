@@ -23,9 +23,42 @@ use crate::context::Context;
 use crate::manifests::FIELD_MANAGER;
 use crate::retry::{self, ClusterError};
 
-/// What was written last, while the watches may not show it yet.
+/// What was written or found as it should be last, with its version: the watches may not show it yet, and need not show
+/// all of it again. In the order of Deployment, Service, and Service of the pods.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sent([Option<(u64, String)>; 3]);
+pub(super) struct Sent([Option<Mark>; 3]);
+
+impl Sent {
+    /// The versions that are as they should be.
+    pub(super) fn versions(&self) -> [Option<&str>; 3] {
+        self.0.each_ref().map(|mark| mark.as_ref().map(|mark| mark.version.as_str()))
+    }
+}
+
+/// An object as it should be.
+#[derive(Clone, Debug)]
+struct Mark {
+    digest: u64,
+    version: String,
+    generation: Option<i64>,
+}
+
+impl Mark {
+    fn of(digest: u64, meta: &ObjectMeta) -> Self {
+        let version = meta.resource_version.clone().unwrap_or_default();
+        Self { digest, version, generation: meta.generation }
+    }
+
+    fn is_of(&self, digest: u64, meta: &ObjectMeta) -> bool {
+        self.digest == digest && meta.resource_version.as_ref() == Some(&self.version)
+    }
+
+    /// Nothing but its status has changed since, as far as one can see who has not seen all of it; the watch will show it.
+    fn is_much_like(&self, digest: u64, meta: &ObjectMeta) -> bool {
+        let is_same = meta.generation.is_some() && meta.generation == self.generation;
+        self.is_of(digest, meta) || (self.digest == digest && is_same)
+    }
+}
 
 /// Writes what differs.
 pub(super) async fn apply(
@@ -69,7 +102,7 @@ impl Write<'_> {
         &self,
         wish: &K,
         live: Option<&K>,
-        sent: &mut Option<(u64, String)>,
+        sent: &mut Option<Mark>,
     ) -> Result<Option<Trouble>, ClusterError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -81,16 +114,19 @@ impl Write<'_> {
         let name = wish.meta().name.clone().unwrap_or_default();
         let mut body = serde_json::to_value(wish).unwrap_or_default();
         let taken = || Some(Trouble::NameTaken { kind: self.kind, name: name.clone() });
+        let digest = digest(&body);
         if let Some(live) = live {
             if !is_owned(live.meta(), self.uid) {
                 return Ok(taken());
             }
+            if sent.as_ref().is_some_and(|mark| mark.is_of(digest, live.meta())) {
+                return Ok(None);
+            }
             if covers(&body, &serde_json::to_value(live).unwrap_or_default()) {
-                *sent = None;
+                *sent = Some(Mark::of(digest, live.meta()));
                 return Ok(None);
             }
         }
-        let digest = digest(&body);
         let api: Api<K> = Api::namespaced(self.ctx.client.clone(), &self.key.namespace);
         // The watches show our objects only, and those late.
         let get = api.get_metadata_opt(&name);
@@ -99,8 +135,8 @@ impl Write<'_> {
             if !is_owned(&found.metadata, self.uid) {
                 return Ok(taken());
             }
-            let version = found.metadata.resource_version.as_deref();
-            if sent.as_ref().is_some_and(|(last, at)| *last == digest && Some(at.as_str()) == version) {
+            let is_like = if live.is_none() { Mark::is_much_like } else { Mark::is_of };
+            if sent.as_ref().is_some_and(|mark| is_like(mark, digest, &found.metadata)) {
                 return Ok(None);
             }
             // Should it be deleted and another be made meanwhile, that one is not adopted.
@@ -113,7 +149,7 @@ impl Write<'_> {
         let written = api.patch_metadata(&name, &params, &patch);
         match self.ctx.link.call("patch", self.object(&name), written).await {
             Ok(written) => {
-                *sent = Some((digest, written.metadata.resource_version.unwrap_or_default()));
+                *sent = Some(Mark::of(digest, &written.metadata));
                 Ok(None)
             }
             Err(error) if error.by_admission() || error.trouble() == retry::Trouble::Rejected => {

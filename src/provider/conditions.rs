@@ -26,10 +26,14 @@ pub struct Facts<'a> {
     pub version: Version,
     /// URL of the endpoint.
     pub endpoint: &'a str,
+    /// Whether it runs elsewhere.
+    pub is_remote: bool,
     /// Whether it is probed at all.
     pub is_probed: bool,
     /// Tools offered, where they are known.
     pub tools: Option<usize>,
+    /// Names in the allow or the deny list that are no tools of it.
+    pub unknown: &'a [String],
     /// What hinders the pods.
     pub trouble: Option<&'a Trouble>,
     /// What the last probe found wrong, and what to write. `None` after a good one.
@@ -114,8 +118,12 @@ const fn reason(node: Node, facts: &Facts<'_>) -> &'static str {
 
 fn message(state: &State, facts: &Facts<'_>) -> String {
     let head = match state.node {
-        Node::Cold if state.is_asleep => {
-            "asleep: no traffic for idleTTL; a request or the annotation mcp-hangar.io/wake starts it".into()
+        Node::Cold if state.is_asleep => format!(
+            "asleep: no traffic for {}; newly reported traffic or the annotation mcp-hangar.io/wake starts it",
+            trouble::field(facts.version, "lifecycle.idleTTL")
+        ),
+        Node::Cold if facts.is_remote => {
+            "not asked, since spec.replicas is 0: set it above 0 to have it asked".into()
         }
         Node::Cold => {
             "no pods are wanted: set spec.replicas above 0, or the annotation mcp-hangar.io/wake, to start it"
@@ -126,7 +134,7 @@ fn message(state: &State, facts: &Facts<'_>) -> String {
         Node::Degraded => format!("{} answered MCP before and fails now", facts.endpoint),
         Node::CircuitOpen | Node::HalfOpen => {
             format!(
-                "{} failed too often and is tried again after circuitBreaker.resetTimeout",
+                "{} failed too often and is tried again after spec.circuitBreaker.resetTimeout",
                 facts.endpoint
             )
         }
@@ -142,13 +150,25 @@ fn message(state: &State, facts: &Facts<'_>) -> String {
     [Some(head), trouble, probe].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
+/// Names that are told; a list of many wrong ones is seen by its beginning.
+const TOLD: usize = 5;
+
 fn ready(facts: &Facts<'_>) -> String {
-    match facts.tools {
+    let unknown = match facts.unknown {
+        [] => String::new(),
+        names => {
+            let told: Vec<_> = names.iter().take(TOLD).map(|name| name.escape_debug().to_string()).collect();
+            let more = if names.len() > TOLD { ", ..." } else { "" };
+            format!("; it has no tools with these names of spec.tools: {}{more}", told.join(", "))
+        }
+    };
+    let says = match facts.tools {
         _ if !facts.is_probed => {
-            format!("{} is taken to be ready: healthCheck.enabled is false", facts.endpoint)
+            format!("{} is taken to be ready: spec.healthCheck.enabled is false", facts.endpoint)
         }
         Some(1) => format!("{} answers MCP with 1 tool", facts.endpoint),
         Some(tools) => format!("{} answers MCP with {tools} tools", facts.endpoint),
         None => format!("{} answers MCP", facts.endpoint),
-    }
+    };
+    says + &unknown
 }

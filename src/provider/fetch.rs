@@ -1,31 +1,33 @@
 //! What the watches know of a provider, put together for one look at it.
 //!
 //! In: changes. Out: [`Seen`], the provider with everything that bears its label; and which provider a change is about.
-//! Nothing is asked of the API server here.
+//! Objects are kept packed and opened for the look only. Nothing is asked of the API server here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::ResourceExt;
-use kube::api::DynamicObject;
-use mcp_hangar_api::v1beta1::provider::MCPProviderStatus;
+use mcp_hangar_api::v1beta1::provider::{MCPProviderSpec, MCPProviderStatus};
 use mcp_hangar_api::{GROUP, PROVIDER_LABEL};
 use mcp_hangar_webhooks::kind::Version;
 
-use super::build::Reference;
-use super::watch::Change;
-use crate::manifests::FIELD_MANAGER;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
-/// Namespace and name.
+use super::build::{Reference, references};
+use super::pack::Packed;
+use super::resolve::of_mode;
+use super::watch::Change;
+
+/// Namespace and name. Clones share the texts: a provider is named in half a dozen tables.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key {
     /// The namespace.
-    pub(super) namespace: String,
+    pub(super) namespace: Arc<str>,
     /// The name.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
 }
 
 /// A provider as it is stored.
@@ -58,34 +60,53 @@ pub(super) struct Seen {
 /// Everything that the watches have told.
 #[derive(Default)]
 pub(super) struct Mirror {
-    providers: HashMap<Key, Arc<Known>>,
-    deployments: HashMap<Key, Arc<Deployment>>,
-    services: HashMap<Key, Arc<Service>>,
-    pods: BTreeMap<Key, Arc<Pod>>,
+    providers: HashMap<Key, Packed>,
+    deployments: HashMap<Key, Packed>,
+    services: HashMap<Key, Packed>,
+    pods: BTreeMap<Key, Packed>,
     /// Pods by provider.
     pods_of: HashMap<Key, Vec<Key>>,
     /// Providers by what they read.
-    readers: HashMap<(String, Reference), Vec<Key>>,
+    readers: HashMap<(Arc<str>, Reference), BTreeSet<Key>>,
+    /// The same the other way round; who reads nothing is not in it.
+    reads: HashMap<Key, Vec<Reference>>,
 }
 
 impl Mirror {
     /// A provider, while there is one.
     pub(super) fn fetch(&self, key: &Key) -> Option<Seen> {
-        let provider = Arc::clone(self.providers.get(key)?);
+        let provider = Arc::new(Known::open(key, self.providers.get(key)?)?);
         let pods = self.pods_of.get(key).into_iter().flatten();
         Some(Seen {
             provider,
-            deployment: self.deployments.get(key).cloned(),
-            service: self.services.get(key).cloned(),
-            pods_service: self.services.get(&key.with("-pods")).cloned(),
-            pods: pods.filter_map(|pod| self.pods.get(pod).cloned()).collect(),
+            deployment: self.deployments.get(key).and_then(Packed::open),
+            service: self.services.get(key).and_then(Packed::open),
+            pods_service: self.services.get(&key.with("-pods")).and_then(Packed::open),
+            pods: pods.filter_map(|pod| self.pods.get(pod)?.open()).collect(),
         })
+    }
+
+    /// What was compared in these versions of Deployment, Service and Service of the pods is not kept: whatever differs
+    /// from now on comes as a change.
+    pub(super) fn settle(&mut self, key: &Key, [deployment, service, pods_service]: [Option<&str>; 3]) {
+        let shorten = |kept: Option<&mut Packed>, version: Option<&str>| {
+            if let (Some(kept), Some(version)) = (kept, version)
+                && let Some(short) = kept.compared(version)
+            {
+                *kept = short;
+            }
+        };
+        shorten(self.deployments.get_mut(key), deployment);
+        shorten(self.services.get_mut(key), service);
+        shorten(self.services.get_mut(&key.with("-pods")), pods_service);
     }
 
     /// Takes in a change; the providers that it is about, and whether it is about what they read.
     pub(super) fn take(&mut self, change: Change) -> (Vec<Key>, bool) {
         match change {
             Change::Provider(key, found) => {
+                let opened = found.as_ref().and_then(|found| Known::open(&key, found));
+                self.learn(&key, opened.as_ref());
                 put(&mut self.providers, &key, found);
                 (vec![key], false)
             }
@@ -100,13 +121,14 @@ impl Mirror {
             }
             Change::Pod(key, found) => (self.take_pod(key, found).into_iter().collect(), false),
             Change::Content(namespace, reference) => {
-                (self.readers.get(&(namespace, reference)).cloned().unwrap_or_default(), true)
+                let readers = self.readers.get(&(namespace, reference));
+                (readers.into_iter().flatten().cloned().collect(), true)
             }
             Change::Listed(_) => (Vec::new(), false),
         }
     }
 
-    fn take_pod(&mut self, key: Key, found: Option<Arc<Pod>>) -> Option<Key> {
+    fn take_pod(&mut self, key: Key, found: Option<Packed>) -> Option<Key> {
         let old = self.pods.get(&key).and_then(|pod| owner(&key, pod));
         let new = found.as_ref().and_then(|pod| owner(&key, pod));
         if let Some(pods) = old.as_ref().and_then(|old| self.pods_of.get_mut(old)) {
@@ -129,19 +151,35 @@ impl Mirror {
         new.or(old)
     }
 
-    /// Remembers what a provider reads now; nothing, where it is gone.
-    pub(super) fn reads(&mut self, key: &Key, references: impl IntoIterator<Item = Reference>) {
-        for readers in self.readers.values_mut() {
-            readers.retain(|reader| reader != key);
+    /// Remembers what a provider reads, before anybody reads it: a change meanwhile is not missed.
+    fn learn(&mut self, key: &Key, found: Option<&Known>) {
+        let old = self.providers.get(key).and_then(|old| Known::open(key, old));
+        if let (Some(old), Some(new)) = (&old, found)
+            && (&old.uid, old.generation) == (&new.uid, new.generation)
+        {
+            return;
         }
-        for reference in references {
-            self.readers.entry((key.namespace.clone(), reference)).or_default().push(key.clone());
+        for reference in self.reads.remove(key).into_iter().flatten() {
+            let place = (key.namespace.clone(), reference);
+            if let Some(readers) = self.readers.get_mut(&place) {
+                readers.remove(key);
+                if readers.is_empty() {
+                    self.readers.remove(&place);
+                }
+            }
         }
-        self.readers.retain(|_, readers| !readers.is_empty());
+        let references = found.map(Known::references).unwrap_or_default();
+        for reference in &references {
+            let place = (key.namespace.clone(), reference.clone());
+            self.readers.entry(place).or_default().insert(key.clone());
+        }
+        if !references.is_empty() {
+            self.reads.insert(key.clone(), references);
+        }
     }
 }
 
-fn put<T>(map: &mut HashMap<Key, T>, key: &Key, found: Option<T>) {
+fn put(map: &mut HashMap<Key, Packed>, key: &Key, found: Option<Packed>) {
     match found {
         Some(found) => {
             map.insert(key.clone(), found);
@@ -153,19 +191,19 @@ fn put<T>(map: &mut HashMap<Key, T>, key: &Key, found: Option<T>) {
 }
 
 /// The provider of a pod, by its label.
-fn owner(key: &Key, pod: &Pod) -> Option<Key> {
-    pod.labels().get(PROVIDER_LABEL).map(|name| key.named(name))
+fn owner(key: &Key, pod: &Packed) -> Option<Key> {
+    pod.open::<Pod>()?.labels().get(PROVIDER_LABEL).map(|name| key.named(name))
 }
 
 impl Key {
     /// Of any object.
     pub(super) fn of(object: &impl ResourceExt) -> Self {
-        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+        Self { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() }
     }
 
     /// Another name in the same namespace.
     pub(super) fn named(&self, name: &str) -> Self {
-        Self { namespace: self.namespace.clone(), name: name.to_owned() }
+        Self { namespace: Arc::clone(&self.namespace), name: name.into() }
     }
 
     /// The name with more behind it.
@@ -180,46 +218,69 @@ impl std::fmt::Display for Key {
     }
 }
 
-impl Known {
-    /// Takes what counts from an object as it came.
-    pub(super) fn of(key: Key, object: DynamicObject) -> Self {
-        let DynamicObject { types: _, metadata, mut data } = object;
-        let ObjectMeta { uid, generation, resource_version, deletion_timestamp, annotations, .. } =
-            metadata.clone();
-        let status = data.get_mut("status").map(serde_json::Value::take).unwrap_or_default();
-        let spec = data.get("spec").map(ToString::to_string).unwrap_or_else(|| "null".to_owned());
-        Self {
-            key,
-            uid: uid.unwrap_or_default(),
-            generation: generation.unwrap_or_default(),
-            resource_version: resource_version.unwrap_or_default(),
-            is_going: deletion_timestamp.is_some(),
-            annotations: annotations.unwrap_or_default(),
-            spec: spec.into_boxed_str(),
-            status: serde_json::from_value(status).unwrap_or_default(),
-            version: version(metadata.managed_fields.as_deref().unwrap_or_default()),
-        }
-    }
+/// A provider as it is kept.
+#[derive(Deserialize)]
+struct Stored {
+    metadata: Metadata,
+    spec: Option<Box<RawValue>>,
+    status: Option<Box<RawValue>>,
 }
 
-/// The version in which somebody other than us wrote last.
-fn version(entries: &[ManagedFieldsEntry]) -> Version {
-    let users = entries.iter().filter(|entry| {
-        entry.subresource.as_deref().unwrap_or_default().is_empty()
-            && entry.manager.as_deref() != Some(FIELD_MANAGER)
-    });
-    let last = users.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
-    match last.and_then(|entry| entry.api_version.as_deref()) {
-        Some(text) if text == format!("{GROUP}/v1alpha1") => Version::V1Alpha1,
-        _ => Version::V1Beta1,
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    generation: i64,
+    #[serde(default)]
+    resource_version: String,
+    deletion_timestamp: Option<Box<RawValue>>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    written_in: Option<String>,
+}
+
+impl Known {
+    /// Opens what is kept of a provider. A status that cannot be read is none.
+    pub(super) fn open(key: &Key, packed: &Packed) -> Option<Self> {
+        let Stored { metadata, spec, status } = packed.open()?;
+        let Metadata { uid, generation, resource_version, deletion_timestamp, annotations, written_in } =
+            metadata;
+        let is_old = written_in.is_some_and(|text| text == format!("{GROUP}/v1alpha1"));
+        let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
+        Some(Self {
+            key: key.clone(),
+            uid,
+            generation,
+            resource_version,
+            is_going: deletion_timestamp.is_some(),
+            annotations,
+            spec: spec.map_or_else(|| "null".into(), Box::<str>::from),
+            status: status.unwrap_or_default(),
+            version: if is_old { Version::V1Alpha1 } else { Version::V1Beta1 },
+        })
+    }
+
+    /// What it reads; nothing, where its spec cannot be read itself.
+    fn references(&self) -> Vec<Reference> {
+        let spec = serde_json::from_str::<MCPProviderSpec>(&self.spec);
+        spec.map(|spec| references(&of_mode(spec)).into_keys().collect()).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use mcp_hangar_api::v1beta1::provider::MCPProvider;
     use serde_json::json;
 
+    use super::super::pack::Parcel;
     use super::*;
+    use crate::manifests::FIELD_MANAGER;
+
+    fn packed(object: &serde_json::Value) -> Packed {
+        serde_json::from_str::<Parcel<MCPProvider>>(&object.to_string()).unwrap().packed
+    }
 
     fn key(name: &str) -> Key {
         Key { namespace: "team".into(), name: name.into() }
@@ -229,7 +290,7 @@ mod tests {
         let object = json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProvider", "spec": {"mode": 3},
             "metadata": {"name": "a", "namespace": "team", "uid": "u", "managedFields": entries},
             "status": {"state": "Ready", "toolsCount": "many"}});
-        Known::of(key("a"), serde_json::from_value(object).unwrap())
+        Known::open(&key("a"), &packed(&object)).unwrap()
     }
 
     #[test]
@@ -265,9 +326,8 @@ mod tests {
     #[test]
     fn a_change_is_about_the_provider_whose_label_name_or_reference_it_has() {
         let mut mirror = Mirror::default();
-        let pod = |owner: &str| -> Arc<Pod> {
-            let pod = json!({"metadata": {"name": "p", "namespace": "team", "labels": {"mcp-hangar.io/provider": owner}}});
-            Arc::new(serde_json::from_value(pod).unwrap())
+        let pod = |owner: &str| {
+            Packed::of(&json!({"metadata": {"name": "p", "labels": {"mcp-hangar.io/provider": owner}}}))
         };
         assert_eq!(mirror.take(Change::Pod(key("p"), Some(pod("a")))), (vec![key("a")], false));
         assert_eq!(mirror.take(Change::Pod(key("p"), Some(pod("b")))), (vec![key("b")], false));
@@ -275,10 +335,19 @@ mod tests {
         assert!(mirror.pods_of.is_empty() && mirror.pods.is_empty());
         assert_eq!(mirror.take(Change::Service(key("a-pods"), None)), (vec![key("a"), key("a-pods")], false));
         let map = || Change::Content("team".into(), Reference::ConfigMap("m".into()));
+        let provider = |generation: i64, map: &str| {
+            let env = json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"name": map, "key": "a"}}}]);
+            let object = json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProvider",
+                "metadata": {"name": "a", "namespace": "team", "uid": "u", "generation": generation},
+                "spec": {"mode": "Container", "container": {"image": "r.example/a:1", "env": env}}});
+            Some(packed(&object))
+        };
         assert_eq!(mirror.take(map()), (vec![], true));
-        mirror.reads(&key("a"), [Reference::ConfigMap("m".into())]);
+        mirror.take(Change::Provider(key("a"), provider(1, "m")));
         assert_eq!(mirror.take(map()), (vec![key("a")], true));
-        mirror.reads(&key("a"), []);
+        mirror.take(Change::Provider(key("a"), provider(2, "other")));
         assert_eq!(mirror.take(map()), (vec![], true));
+        mirror.take(Change::Provider(key("a"), None));
+        assert!(mirror.readers.is_empty() && mirror.reads.is_empty());
     }
 }

@@ -1,59 +1,62 @@
-//! Decides when each provider is looked at and probed: on a change, when its time has come, when a probe has ended.
+//! Decides when each provider is looked at: on a change, when its time has come, when a probe has ended.
 //!
 //! In: the changes of all watches. Out: looks ([`reconcile`]), at most one at a time for each provider and a bounded
-//! number in all, and probes in tasks of their own, so that a slow server delays no other. Everything ends when this is
-//! dropped: another replica may lead by then.
+//! number in all; what they plan for probes is left to [`Probing`]. While the API server is away, all looks wait
+//! together. Everything ends when this is dropped: another replica may lead by then.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
-use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
-use super::build::Reference;
 use super::fetch::{Key, Mirror};
-use super::life::{Ended, Life};
-use super::probe::Prober;
+use super::life::Life;
+use super::probing::Probing;
 use super::queue::Queue;
-use super::reconcile::{Next, Plan, measure, reconcile};
+use super::reconcile::{Next, measure, reconcile};
 use super::watch::{Change, Watches};
 use crate::context::Context;
-use crate::retry::{ClusterError, LONGEST_WAIT};
+use crate::retry::{Attempts, ClusterError, LONGEST_WAIT, Trouble};
 
 /// Looks at the same time.
 const LOOKS: usize = 16;
-/// Probes at the same time.
-const PROBES: usize = 256;
 
 /// Keeps all providers for as long as it is polled.
 pub(super) async fn keep(ctx: &Arc<Context>) {
+    // Dropped last: a look that ends meanwhile leaves no series behind.
+    let _metrics = Shown::begin(ctx);
     let Watches { mut changes, waiting } = Watches::start(ctx);
     let mut keeper = Keeper::new(ctx, waiting);
-    let _metrics = Forget(ctx);
     loop {
-        let due = keeper.due.next();
+        let due = keeper.due();
         tokio::select! {
             Some(change) = changes.next() => keeper.heard(change),
             Some(done) = keeper.looks.join_next_with_id() => keeper.ended(done),
-            Some(ended) = keeper.probes.join_next() => {
-                if let Ok((key, ended)) = ended {
-                    keeper.probed(key, ended);
+            ended = keeper.probing.ended() => {
+                if let Some(key) = ended {
+                    keeper.want(key, Instant::now());
                 }
             }
-            () = until(due), if keeper.is_free() => {}
+            () = until(due) => {}
         }
         keeper.start();
     }
 }
 
 /// Who does not lead says nothing of providers.
-struct Forget<'a>(&'a Context);
+struct Shown<'a>(&'a Context);
 
-impl Drop for Forget<'_> {
+impl<'a> Shown<'a> {
+    fn begin(ctx: &'a Context) -> Self {
+        ctx.metrics.controllers.keeps_providers();
+        Self(ctx)
+    }
+}
+
+impl Drop for Shown<'_> {
     fn drop(&mut self) {
         self.0.metrics.controllers.no_providers();
     }
@@ -66,76 +69,66 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// What a time in the queue is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum What {
-    Look,
-    Probe,
-}
-
-/// What is known of the probes of a provider.
-#[derive(Default)]
-struct Probing {
-    plan: Option<Plan>,
-    running: Option<AbortHandle>,
-    /// When the last one began.
-    began: Option<Instant>,
-    /// One that ended and that nobody has looked at yet.
-    ended: Option<Ended>,
-}
-
 /// A look that is over.
 struct Done {
     key: Key,
-    life: Life,
+    life: Box<Life>,
     result: Result<Next, ClusterError>,
 }
 
 struct Keeper {
     ctx: Arc<Context>,
-    prober: Arc<Prober>,
-    permits: Arc<Semaphore>,
     mirror: Mirror,
     /// Numbers of the watches that have not listed yet.
     waiting: HashSet<usize>,
-    due: Queue<(Key, What)>,
+    due: Queue<Key>,
     /// Of providers that nobody looks at right now.
-    lives: HashMap<Key, Life>,
+    lives: HashMap<Key, Box<Life>>,
     /// Looked at right now; true: to be looked at again.
     busy: HashMap<Key, bool>,
     /// What they read has changed meanwhile.
     stale: HashSet<Key>,
-    references: HashMap<Key, Vec<Reference>>,
-    probing: HashMap<Key, Probing>,
+    probing: Probing,
     looks: JoinSet<Done>,
     /// Whom a look is about.
     about: HashMap<Id, Key>,
-    probes: JoinSet<(Key, Ended)>,
+    /// The API server is away: no look begins before that time.
+    pause: Option<Instant>,
+    outage: Attempts,
 }
 
 impl Keeper {
     fn new(ctx: &Arc<Context>, waiting: HashSet<usize>) -> Self {
         Self {
             ctx: Arc::clone(ctx),
-            prober: Arc::new(Prober::default()),
-            permits: Arc::new(Semaphore::new(PROBES)),
             mirror: Mirror::default(),
             waiting,
             due: Queue::default(),
             lives: HashMap::new(),
             busy: HashMap::new(),
             stale: HashSet::new(),
-            references: HashMap::new(),
-            probing: HashMap::new(),
+            probing: Probing::new(),
             looks: JoinSet::new(),
             about: HashMap::new(),
-            probes: JoinSet::new(),
+            pause: None,
+            outage: Attempts::default(),
         }
     }
 
     /// Whether another look may begin.
     fn is_free(&self) -> bool {
         self.waiting.is_empty() && self.looks.len() < LOOKS
+    }
+
+    /// When something is to be started.
+    fn due(&self) -> Option<Instant> {
+        let look = self.due.next().filter(|_| self.is_free()).max(self.pause.filter(|_| self.is_free()));
+        look.into_iter().chain(self.probing.next()).min()
+    }
+
+    /// A look at the provider at that time at the latest.
+    fn want(&mut self, key: Key, at: Instant) {
+        self.due.add(key, at);
     }
 
     fn heard(&mut self, change: Change) {
@@ -148,19 +141,24 @@ impl Keeper {
             if is_content {
                 self.stale.insert(key.clone());
             }
-            self.due.add((key, What::Look), Instant::now());
+            self.want(key, Instant::now());
         }
     }
 
     /// Starts what is due.
     fn start(&mut self) {
         let now = Instant::now();
+        self.probing.start(now);
+        if self.pause.is_some_and(|end| now < end) {
+            return;
+        }
+        self.pause = None;
         while self.is_free() {
-            match self.due.pop(now) {
-                Some((key, What::Look)) => self.look(key),
-                Some((key, What::Probe)) => self.probe(key),
-                None => return,
-            }
+            let due = self.due.next();
+            let Some(key) = self.due.pop(now) else { return };
+            let late = now.saturating_duration_since(due.unwrap_or(now));
+            self.ctx.metrics.controllers.waited("provider", late);
+            self.look(key);
         }
     }
 
@@ -173,12 +171,12 @@ impl Keeper {
         if self.lives.get(&key).is_some_and(|life| !life.is_of(&seen.provider)) {
             self.forget(&key);
         }
-        let begin = || Life::begin(&seen.provider, Timestamp::now());
+        let begin = || Box::new(Life::begin(&seen.provider, Timestamp::now()));
         let mut life = self.lives.remove(&key).unwrap_or_else(begin);
         if self.stale.remove(&key) {
             life.forget_contents();
         }
-        let ended = self.probing.get_mut(&key).and_then(|probing| probing.ended.take());
+        let ended = self.probing.take(&key);
         self.busy.insert(key.clone(), false);
         let name = key.clone();
         let ctx = Arc::clone(&self.ctx);
@@ -202,7 +200,7 @@ impl Keeper {
                 let Some(key) = self.about.remove(&error.id()) else { return };
                 tracing::error!(provider = %key, "a look at the provider failed: {error}; it is tried again");
                 self.busy.remove(&key);
-                self.due.add((key, What::Look), Instant::now() + LONGEST_WAIT);
+                self.want(key, Instant::now() + LONGEST_WAIT);
             }
         }
     }
@@ -211,33 +209,39 @@ impl Keeper {
         let Done { key, mut life, result } = done;
         let now = Instant::now();
         if self.busy.remove(&key) == Some(true) {
-            self.due.add((key.clone(), What::Look), now);
+            self.want(key.clone(), now);
         }
+        self.take_note(result.as_ref().err().map(ClusterError::trouble), now);
         match result {
-            Ok(Next { again, plan, references }) => {
+            Ok(Next { again, plan }) => {
                 life.attempts.succeeded();
+                self.mirror.settle(&key, life.sent.versions());
                 if let Some(wait) = again {
-                    self.due.add((key.clone(), What::Look), now + wait);
+                    self.want(key.clone(), now + wait);
                 }
-                let known = self.references.get(&key);
-                if known.map_or(!references.is_empty(), |known| *known != references) {
-                    self.mirror.reads(&key, references.clone());
-                    self.references.insert(key.clone(), references);
-                }
-                self.plan(&key, plan, now);
+                self.probing.plan(&key, plan, now);
             }
             Err(error) => {
                 self.say(&key, &error);
-                self.due.add((key.clone(), What::Look), now + life.attempts.failed());
+                self.want(key.clone(), now + life.attempts.failed());
+                self.probing.go_on(&key, now);
             }
         }
         self.lives.insert(key, life);
     }
 
+    /// Where the API server is away, one wait is enough for all providers; any answer ends it.
+    fn take_note(&mut self, trouble: Option<Trouble>, now: Instant) {
+        if trouble == Some(Trouble::Away) {
+            self.pause.get_or_insert_with(|| now + self.outage.failed());
+        } else if !self.ctx.link.is_away() {
+            self.outage.succeeded();
+            self.pause = None;
+        }
+    }
+
     fn say(&self, key: &Key, error: &ClusterError) {
-        use crate::retry::Trouble::{
-            Away, Conflict, Credentials, Forbidden, NotFound, Rejected, Terminating,
-        };
+        use Trouble::{Away, Conflict, Credentials, Forbidden, NotFound, Rejected, Terminating};
         let expected = match error.trouble() {
             // Said where the connection is watched over; or somebody was faster, and the change comes by the watch.
             Away | Forbidden | Credentials | Conflict | NotFound | Terminating => true,
@@ -248,92 +252,12 @@ impl Keeper {
         }
     }
 
-    /// The first probe is made at once, later ones by the interval; a shorter interval counts from the last one.
-    fn plan(&mut self, key: &Key, plan: Option<Plan>, now: Instant) {
-        let due = (key.clone(), What::Probe);
-        let Some(plan) = plan else {
-            self.due.remove(&due);
-            if let Some(running) = self.probing.remove(key).and_then(|probing| probing.running) {
-                running.abort();
-            }
-            return;
-        };
-        let probing = self.probing.entry(key.clone()).or_default();
-        let old = probing.plan.replace(plan.clone());
-        let is_other = old.as_ref().is_none_or(|old| old.hash != plan.hash || old.every != plan.every);
-        if is_other && old.as_ref().is_some_and(|old| old.hash != plan.hash) {
-            // Another endpoint, or other headers.
-            probing.began = None;
-            if let Some(running) = probing.running.take() {
-                running.abort();
-            }
-        }
-        if probing.running.is_some() || probing.ended.is_some() {
-            return;
-        }
-        let at = probing.began.map_or(now, |began| began + spread(plan.every));
-        if is_other {
-            self.due.set(due, at.max(now));
-        } else {
-            self.due.add(due, at.max(now));
-        }
-    }
-
-    fn probe(&mut self, key: Key) {
-        let Some(probing) = self.probing.get_mut(&key) else { return };
-        let Some(Plan { probe, hash, every: _ }) = probing.plan.clone() else { return };
-        if probing.running.is_some() {
-            return;
-        }
-        probing.began = Some(Instant::now());
-        let (prober, permits) = (Arc::clone(&self.prober), Arc::clone(&self.permits));
-        probing.running = Some(self.probes.spawn(async move {
-            let permit = permits.acquire_owned().await;
-            let began = Timestamp::now();
-            let answer = prober.ask(&probe).await;
-            drop(permit);
-            (key, Ended { hash, began, answer })
-        }));
-    }
-
-    fn probed(&mut self, key: Key, ended: Ended) {
-        let Some(probing) = self.probing.get_mut(&key) else { return };
-        if probing.plan.as_ref().is_none_or(|plan| plan.hash != ended.hash) {
-            return;
-        }
-        probing.running = None;
-        probing.ended = Some(ended);
-        self.due.add((key, What::Look), Instant::now());
-    }
-
     /// The provider is gone, and everything that was made for it goes by itself.
     fn forget(&mut self, key: &Key) {
-        self.plan(key, None, Instant::now());
-        self.due.remove(&(key.clone(), What::Look));
+        self.probing.plan(key, None, Instant::now());
+        self.due.remove(key);
         self.lives.remove(key);
         self.stale.remove(key);
-        if self.references.remove(key).is_some_and(|known| !known.is_empty()) {
-            self.mirror.reads(key, []);
-        }
         self.ctx.metrics.controllers.provider_is_gone(&key.namespace, &key.name);
-    }
-}
-
-/// The interval, up to a tenth less or more: probes that began together part ways.
-fn spread(every: Duration) -> Duration {
-    let share = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or(0);
-    every.mul_f64(0.9 + 0.2 * f64::from(share) / f64::from(u32::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_are_spread_by_a_tenth() {
-        for _ in 0..1000 {
-            let spread = spread(Duration::from_secs(10));
-            assert!((9.0..=11.0).contains(&spread.as_secs_f64()), "{spread:?}");
-        }
     }
 }

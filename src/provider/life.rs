@@ -5,6 +5,7 @@
 //! process: all that must survive is in the status.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::EventType;
@@ -14,7 +15,7 @@ use super::apply::Sent;
 use super::fetch::Known;
 use super::probe::{Era, Failure, Healthy, Offer};
 use super::resolve::Resolved;
-use super::state::{Node, State};
+use super::state::{Node, Source, State};
 use crate::retry::Attempts;
 
 /// What is remembered of a provider between two looks.
@@ -25,7 +26,7 @@ pub(super) struct Life {
     /// What was read of Secrets and ConfigMaps, for which generation.
     pub(super) resolved: Option<(i64, Resolved)>,
     pub(super) sent: Sent,
-    written: Option<Written>,
+    written: Option<Box<Written>>,
     /// How the server was greeted last, for which generation.
     pub(super) era: Option<(i64, Era)>,
     pub(super) offer: Option<Offer>,
@@ -50,6 +51,7 @@ pub(super) struct Told {
     pub(super) type_: EventType,
     pub(super) reason: &'static str,
     pub(super) note: Option<String>,
+    pub(super) is_logged: bool,
 }
 
 /// A probe that ended.
@@ -57,6 +59,7 @@ pub(super) struct Ended {
     /// What the server was reached with.
     pub(super) hash: String,
     pub(super) began: Timestamp,
+    pub(super) took: Duration,
     pub(super) answer: Result<Healthy, Failure>,
 }
 
@@ -66,10 +69,15 @@ impl Life {
         let wanted = serde_json::from_str::<MCPProviderSpec>(&known.spec).ok();
         let wanted = wanted.and_then(|spec| spec.replicas).unwrap_or(1);
         let is_current = known.status.observed_generation == Some(known.generation);
+        let mut state = State::restore(&known.status, wanted, is_current, now);
+        if known.status.state.is_some() {
+            let text = |source: Source| known.annotations.get(source.key()).map(|text| &**text);
+            state = state.having_heard(text(Source::Activity), text(Source::Wake), now);
+        }
         Self {
             uid: known.uid.clone(),
             begun: now,
-            state: State::restore(&known.status, wanted, is_current, now),
+            state,
             resolved: None,
             sent: Sent::default(),
             written: None,
@@ -105,13 +113,12 @@ impl Life {
         }
     }
 
-    /// The status as it is, though the watches may not show it yet.
-    pub(super) fn status(&self, known: &Known) -> (String, MCPProviderStatus) {
+    /// The status as it is, though the watches may not show it yet. What they do show is not remembered here as well.
+    pub(super) fn status(&mut self, known: &Known) -> (String, MCPProviderStatus) {
+        self.written = self.written.take().filter(|written| written.older.contains(&known.resource_version));
         match &self.written {
-            Some(Written { older, version, status }) if older.contains(&known.resource_version) => {
-                (version.clone(), status.clone())
-            }
-            _ => (known.resource_version.clone(), known.status.clone()),
+            Some(written) => (written.version.clone(), written.status.clone()),
+            None => (known.resource_version.clone(), known.status.clone()),
         }
     }
 
@@ -121,13 +128,14 @@ impl Life {
             older = before.older;
             older.push(before.version);
         }
-        self.written = Some(Written { older, version, status });
+        self.written = Some(Box::new(Written { older, version, status }));
     }
 
     /// Whether an earlier process has said all that is known of probes.
     pub(super) fn knows_no_probe(&self) -> bool {
-        use Node::{CircuitOpen, Degraded, HalfOpen, StartupFailed};
-        let is_failing = matches!(self.state.node, Degraded | CircuitOpen | HalfOpen | StartupFailed);
-        is_failing && self.last_probe.is_none() && self.state.since == self.begun
+        use Node::{CircuitOpen, Degraded, HalfOpen, Ready, StartupFailed};
+        let tells_of_probes =
+            matches!(self.state.node, Ready | Degraded | CircuitOpen | HalfOpen | StartupFailed);
+        tells_of_probes && self.last_probe.is_none() && self.state.since == self.begun
     }
 }

@@ -23,15 +23,18 @@ use super::fetch::{Known, Seen};
 use super::life::{Ended, Life, Told};
 use super::probe::{Field, Probe};
 use super::resolve::{self, Resolved, judge, of_mode};
-use super::state::{self, Observation, Settings, Source, step};
+use super::state::{self, Node, Observation, Settings, Source, step};
 use super::status::{About, patch, status};
 use super::watch::resource;
 use crate::context::Context;
 use crate::manifests::FIELD_MANAGER;
-use crate::retry::ClusterError;
+use crate::retry::{ClusterError, LONGEST_WAIT};
 
 /// Transitions that may follow each other in one look.
 const ROUNDS: usize = 4;
+
+/// How often to look whether a trouble is over whose end the watches do not show.
+const UNSEEN: Duration = Duration::from_secs(30);
 
 /// What to do next.
 #[derive(Default)]
@@ -40,8 +43,6 @@ pub(super) struct Next {
     pub(super) again: Option<Duration>,
     /// Probe so often.
     pub(super) plan: Option<Plan>,
-    /// What the provider reads: who changes that wakes it.
-    pub(super) references: Vec<build::Reference>,
 }
 
 /// How to probe.
@@ -59,6 +60,7 @@ struct Wish {
     settings: Settings,
     endpoint: String,
     contents: Contents,
+    /// What is run, what is asked, and how: what an answer is about.
     hash: Option<String>,
     objects: Option<Objects>,
     trouble: Option<Trouble>,
@@ -110,13 +112,11 @@ pub(super) async fn reconcile(
     write(ctx, seen, life, &wish, trouble.as_ref(), now).await?;
     tell(ctx, known, life).await;
     count_restarts(ctx, seen, life);
-    let references = wish.spec.as_ref().map(|spec| build::references(spec).into_keys().collect());
     let more = effects.transition.map(|_| Duration::ZERO);
-    Ok(Next {
-        again: more.or_else(|| effects.again_at.map(|at| wait(now, at))),
-        plan,
-        references: references.unwrap_or_default(),
-    })
+    let unseen = trouble.as_ref().is_some_and(Trouble::is_unseen).then_some(UNSEEN);
+    let untold = (!life.untold.is_empty()).then_some(LONGEST_WAIT);
+    let again = effects.again_at.map(|at| wait(now, at)).into_iter().chain(unseen).chain(untold).min();
+    Ok(Next { again: more.or(again), plan })
 }
 
 /// Time until then; a little later, so that it has passed by then.
@@ -180,6 +180,9 @@ async fn wish(ctx: &Context, known: &Known, life: &mut Life) -> Result<Wish, Clu
             Err(_) => (build::endpoint(&provider), None, None),
         },
     };
+    // What is asked where and how patiently rolls no pods, and is worth another try as much as a new template is.
+    let patience = settings.health_check.as_ref().map(|check| check.timeout);
+    let hash = hash.map(|hash| format!("{hash} {endpoint} {patience:?}"));
     Ok(Wish { spec: judged, settings, endpoint, contents, hash, objects, trouble })
 }
 
@@ -216,14 +219,15 @@ fn advance(
                 type_: EventType::Warning,
                 reason: "AnnotationIgnored",
                 note: Some(note),
+                is_logged: false,
             });
         }
-        if let Some(row) = effects.transition.filter(|row| !row.is_silent) {
+        if let Some(row) = effects.transition.filter(|row| !row.is_silent && !is_birth(known, row)) {
             let type_ = match row.to.state() {
                 ProviderState::Degraded | ProviderState::Dead => EventType::Warning,
                 ProviderState::Cold | ProviderState::Initializing | ProviderState::Ready => EventType::Normal,
             };
-            life.untold.push(Told { type_, reason: row.reason, note: None });
+            life.untold.push(Told { type_, reason: row.reason, note: None, is_logged: false });
         }
         round += 1;
         observation.probe = None;
@@ -231,6 +235,11 @@ fn advance(
             return effects;
         }
     }
+}
+
+/// A provider that is new was never Cold for anybody to see: its status says that it starts, and no Event does.
+fn is_birth(known: &Known, row: &state::Row) -> bool {
+    known.status.state.is_none() && row.from == [Node::Cold]
 }
 
 /// How to probe, if at all. A container that has no ready pod yet has nobody to answer.
@@ -246,7 +255,7 @@ fn plan(
     };
     let pods = seen.deployment.as_ref().and_then(|it| it.status.as_ref());
     let has_pods = pods.and_then(|status| status.ready_replicas).unwrap_or(0) > 0;
-    if spec.mode == Mode::Container && !has_pods && life.state.node == state::Node::Initializing {
+    if spec.mode == Mode::Container && !has_pods && life.state.node == Node::Initializing {
         return Ok(None);
     }
     if matches!(wish.trouble, Some(Trouble::SecretAccess { .. })) {
@@ -270,7 +279,10 @@ async fn write(
         Version::V1Alpha1 => Field::v1alpha1,
         Version::V1Beta1 => Field::hub,
     };
-    let probe = life.failure.as_ref().map(|failure| failure.message(names));
+    // A server that starts is seldom there at the first probe: that is no news yet.
+    let check = wish.settings.health_check.as_ref().map_or(0, |check| check.failure_threshold);
+    let is_early = life.state.node == Node::Initializing && life.state.failures < check;
+    let probe = life.failure.as_ref().filter(|_| !is_early).map(|failure| failure.message(names));
     let (resource_version, old) = life.status(known);
     let about = About {
         seen,
@@ -280,8 +292,10 @@ async fn write(
             generation: known.generation,
             version: known.version,
             endpoint: &wish.endpoint,
+            is_remote: wish.settings.is_remote,
             is_probed: wish.settings.health_check.is_some(),
             tools: None,
+            unknown: life.offer.as_ref().map(|offer| offer.unknown.as_slice()).unwrap_or_default(),
             trouble,
             probe: probe.as_deref(),
             invalid: wish.spec.as_ref().err().map(String::as_str),
@@ -291,7 +305,6 @@ async fn write(
         is_fresh: life.knows_no_probe(),
     };
     let new = status(&about, &old, now);
-    let check = wish.settings.health_check.as_ref().map_or(0, |check| check.failure_threshold);
     let enough = check.max(wish.settings.breaker.failure_threshold);
     if let Some(patch) = patch(&old, &new, &resource_version, enough) {
         let api: Api<DynamicObject> =
@@ -317,20 +330,25 @@ async fn write(
     Ok(())
 }
 
-/// Publishes what happened; an Event that is lost is in the status anyway.
+/// Publishes what happened; what the API server is not there to take is told at the next look.
 async fn tell(ctx: &Context, known: &Known, life: &mut Life) {
     let about = ObjectReference {
         api_version: Some(format!("{GROUP}/v1beta1")),
         kind: Some("MCPProvider".into()),
-        name: Some(known.key.name.clone()),
-        namespace: Some(known.key.namespace.clone()),
+        name: Some(known.key.name.to_string()),
+        namespace: Some(known.key.namespace.to_string()),
         uid: Some(known.uid.clone()),
         ..ObjectReference::default()
     };
-    for Told { type_, reason, note } in life.untold.drain(..) {
-        let note = note.unwrap_or_default();
-        tracing::info!(provider = %known.key, reason, "{note}");
-        ctx.event_about(&about, type_, reason, "Reconcile", &note).await;
+    while let Some(told) = life.untold.first_mut() {
+        let note = told.note.clone().unwrap_or_default();
+        if !std::mem::replace(&mut told.is_logged, true) {
+            tracing::info!(provider = %known.key, reason = told.reason, "{note}");
+        }
+        if !ctx.event_about(&about, told.type_, told.reason, "Reconcile", &note).await {
+            return;
+        }
+        life.untold.remove(0);
     }
 }
 

@@ -10,15 +10,18 @@ use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use mcp_hangar_api::v1beta1::provider::{KeyReference, MCPProviderSpec, Mode};
+use mcp_hangar_webhooks::conversion::project;
+use mcp_hangar_webhooks::conversion::table::{Place, place};
 use mcp_hangar_webhooks::json::Json;
 use mcp_hangar_webhooks::kind::{Kind, Version};
 use mcp_hangar_webhooks::policy::Policy;
 use mcp_hangar_webhooks::validation::{Metadata, Subject, judge as judge_object};
+use sha2::{Digest, Sha256};
 
 use super::build::{Contents, Reference, references};
 use super::conditions::Trouble;
 use super::fetch::{Key, Known};
-use super::probe::{Era, Limits, Place, Probe};
+use super::probe::{self, Era, Limits, Probe};
 use super::state::Settings;
 use crate::context::Context;
 use crate::retry::ClusterError;
@@ -36,27 +39,38 @@ pub(super) struct Resolved {
 ///
 /// The policy about images without a digest is for new objects: a flag that changes must not stop what runs.
 pub(super) fn judge(known: &Known) -> Result<MCPProviderSpec, String> {
-    let annotations = serde_json::to_string(&known.annotations).unwrap_or_default();
-    let annotations = Json::parse(&annotations).ok();
     let unreadable = |error: serde_json::Error| format!("spec: cannot be read: {error}");
-    let subject = Subject {
-        kind: Kind::Provider,
-        version: Version::HUB,
-        metadata: Metadata {
-            name: &known.key.name,
-            generate_name: "",
-            namespace: &known.key.namespace,
-            annotations: annotations.as_ref().and_then(Json::as_object),
-        },
-        spec: Some(Json::parse(&known.spec).map_err(unreadable)?),
-    };
-    let (violations, uncounted, _) = judge_object(subject, &Policy::default()).finish();
-    let Some(first) = violations.first() else {
+    let spec = Json::parse(&known.spec).map_err(unreadable)?;
+    let Some(said) = broken(known, Version::HUB, spec.clone()) else {
         return serde_json::from_str(&known.spec).map_err(unreadable);
     };
+    // It is judged as it is stored, and told in the words of who wrote it, where his version has them.
+    let (theirs, is_narrowed) = project(Kind::Provider, spec);
+    let again = (known.version != Version::HUB && !is_narrowed).then(|| broken(known, known.version, theirs));
+    Err(again.flatten().unwrap_or(said))
+}
+
+/// The first rule that a spec of that version breaks.
+fn broken(known: &Known, version: Version, spec: Json<'_>) -> Option<String> {
+    let annotations = serde_json::to_string(&known.annotations).unwrap_or_default();
+    let annotations = Json::parse(&annotations).ok();
+    let metadata = Metadata {
+        name: &known.key.name,
+        generate_name: "",
+        namespace: &known.key.namespace,
+        annotations: annotations.as_ref().and_then(Json::as_object),
+    };
+    let subject = Subject { kind: Kind::Provider, version, metadata, spec: Some(spec) };
+    let (violations, uncounted, _) = judge_object(subject, &Policy::default()).finish();
+    let first = violations.first()?;
     let more = violations.len() - 1 + uncounted;
     let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-    Err(format!("{}: {}{more}", first.path, first.message))
+    let (Place::Field(path) | Place::Stashed(path)) = if version == Version::HUB {
+        place(Kind::Provider, known.version, first.path.clone())
+    } else {
+        Place::Field(first.path.clone())
+    };
+    Some(format!("{path}: {}{more}", first.message))
 }
 
 /// Without the block of the other mode, which is kept for the day it is switched back.
@@ -75,12 +89,15 @@ pub(super) async fn read(ctx: &Context, key: &Key, spec: &MCPProviderSpec) -> Re
     for reference in references(spec).into_keys() {
         if matches!(reference, Reference::Secret(_)) && !ctx.places.reads_secrets(&key.namespace) {
             if spec.mode == Mode::Remote {
-                resolved.trouble = Some(Trouble::SecretAccess { namespace: key.namespace.clone() });
+                resolved.trouble = Some(Trouble::SecretAccess { namespace: key.namespace.to_string() });
             }
             continue;
         }
         match contents(ctx, key, &reference).await? {
-            Some(found) => {
+            Some(mut found) => {
+                if spec.mode == Mode::Container {
+                    found.values_mut().for_each(digest);
+                }
                 resolved.contents.insert(reference, found);
             }
             None if optional.contains(&reference) => {}
@@ -91,6 +108,12 @@ pub(super) async fn read(ctx: &Context, key: &Key, spec: &MCPProviderSpec) -> Re
         }
     }
     Ok(resolved)
+}
+
+/// Pods read their files and variables themselves: here it only counts whether they changed. So nothing secret is held,
+/// and a large ConfigMap is not held once for each of its readers.
+fn digest(bytes: &mut Vec<u8>) {
+    *bytes = Sha256::digest(&*bytes).to_vec();
 }
 
 fn named(reference: &Reference) -> (&'static str, &str) {
@@ -152,8 +175,8 @@ pub(super) fn probe(
     era: Option<Era>,
 ) -> Result<Probe, Trouble> {
     let place = match spec.mode {
-        Mode::Container => Place::Container,
-        Mode::Remote => Place::Remote,
+        Mode::Container => probe::Place::Container,
+        Mode::Remote => probe::Place::Remote,
     };
     let mut headers = Vec::new();
     for header in spec.remote.iter().flat_map(|remote| &remote.headers_from) {
@@ -239,6 +262,23 @@ mod tests {
                     assert!(text.starts_with(&format!("{field}: ")), "{text}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn who_writes_v1alpha1_reads_only_names_of_v1alpha1() {
+        let spec = json!({"mode": "Container", "container": {"image": "r.example/a:1",
+            "env": [{"name": "A", "value": "b"}, {"name": "A", "value": "b"}]}});
+        let mode = json!({"mode": "Contaner", "container": {"image": "r.example/a:1"}});
+        for (spec, expected) in [
+            (&spec, "spec.env[1].name: Duplicate value: \"A\": also at spec.env[0].name [HGR130]"),
+            (
+                &mode,
+                "spec.mode: Unsupported value: \"Contaner\": supported values: \"container\", \"remote\"; did you mean \"container\"? [HGR102]",
+            ),
+        ] {
+            let known = Known { version: Version::V1Alpha1, ..known("a", spec) };
+            assert_eq!(judge(&known).unwrap_err(), expected);
         }
     }
 

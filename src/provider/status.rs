@@ -109,6 +109,9 @@ fn pod_name(seen: &Seen) -> Option<String> {
 }
 
 /// The patch from `old` to `new`; `enough` is the number of failures from which more of them are no news.
+///
+/// Of a provider that starts, pods are not counted along: what hinders it is in its conditions. Failed probes are counted
+/// along from the threshold on that makes them a change. The numbers are written with the next change.
 pub(super) fn patch(
     old: &MCPProviderStatus,
     new: &MCPProviderStatus,
@@ -129,8 +132,13 @@ pub(super) fn patch(
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
         changed.insert(name.clone(), Value::Null);
     }
+    let is_in = |state| new.get("state") == Some(&json!(state));
+    let is_starting = is_in(ProviderState::Initializing);
+    let is_well = is_in(ProviderState::Ready);
     let is_news = |name: &str| match name {
         "lastHealthCheck" => false,
+        "replicas" | "readyReplicas" | "availableReplicas" | "podName" if is_starting => false,
+        "consecutiveFailures" if is_starting || is_well => false,
         "lastActivityAt" => old.get(name).is_none(),
         "consecutiveFailures" => {
             let count = |of: &Map<String, Value>| of.get(name).and_then(Value::as_u64).unwrap_or(0);
@@ -166,7 +174,7 @@ mod tests {
                 json!({"state": "Degraded", "consecutiveFailures": 3, "lastHealthCheck": "2026-01-01T00:00:00Z"}),
             ),
             ("state: Ready\nconsecutiveFailures: 0", json!({"tools": null})),
-            ("state: Ready\nconsecutiveFailures: 1\ntools: [a]", json!({"consecutiveFailures": 1})),
+            ("state: Ready\nconsecutiveFailures: 1\ntools: [a]", Value::Null),
             (
                 "state: Ready\nconsecutiveFailures: 0\ntools: [a]\nlastActivityAt: 2026-01-01T00:00:00Z",
                 json!({"lastActivityAt": "2026-01-01T00:00:00Z"}),
@@ -177,6 +185,16 @@ mod tests {
             assert_eq!(found, expected, "{new}");
             assert!(patch.is_none_or(|patch| patch["metadata"]["resourceVersion"] == "7"));
         }
+        let counted = patch(
+            &read("state: Degraded\nconsecutiveFailures: 3"),
+            &read("state: Degraded\nconsecutiveFailures: 4"),
+            "7",
+            5,
+        );
+        assert_eq!(counted.unwrap()["status"], json!({"consecutiveFailures": 4}));
+        let starting = "state: Initializing\nconsecutiveFailures: 2\nreplicas: 1\npodName: a-1";
+        assert_eq!(patch(&read("state: Initializing"), &read(starting), "7", 5), None, "it starts");
+        assert!(patch(&read("state: Cold"), &read(starting), "7", 5).is_some());
         let old = read("consecutiveFailures: 5");
         assert_eq!(patch(&old, &read("consecutiveFailures: 900"), "7", 5), None, "it fails for long already");
     }

@@ -1,8 +1,9 @@
 //! The watches that the controller of providers lives on, as one stream of changes.
 //!
-//! In: the namespaces to look at. Out: what is there and what is gone, each object reduced to what is read of it; after
+//! In: the namespaces to look at. Out: what is there and what is gone, each object packed into what is read of it; after
 //! a new list also what went away unseen. A provider that does not decode is one provider's trouble: its spec stays
-//! text here and is judged later. Contents of Secrets and ConfigMaps are never held, only that they changed.
+//! text here and is judged later. Contents of Secrets and ConfigMaps are never held, only that they changed. Lists are
+//! streamed, object by object, where the API server can.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use futures::stream::{self, BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
-use kube::api::{DynamicObject, PartialObjectMeta};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret, Service};
+use kube::api::PartialObjectMeta;
 use kube::core::{ApiResource, NamespaceResourceScope};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -21,22 +22,23 @@ use mcp_hangar_api::v1beta1::provider::MCPProvider;
 use serde::de::DeserializeOwned;
 
 use super::build::Reference;
-use super::fetch::{Key, Known};
+use super::fetch::Key;
+use super::pack::{Packed, Parcel};
 use crate::context::Context;
 use crate::retry::WatchBackoff;
 
 /// Something is there, or is gone.
 pub(super) enum Change {
     /// A provider.
-    Provider(Key, Option<Arc<Known>>),
+    Provider(Key, Option<Packed>),
     /// A Deployment with our label.
-    Deployment(Key, Option<Arc<Deployment>>),
+    Deployment(Key, Option<Packed>),
     /// A Service with our label.
-    Service(Key, Option<Arc<Service>>),
+    Service(Key, Option<Packed>),
     /// A Pod with our label.
-    Pod(Key, Option<Arc<Pod>>),
+    Pod(Key, Option<Packed>),
     /// A Secret or ConfigMap of a namespace is another than before.
-    Content(String, Reference),
+    Content(Arc<str>, Reference),
     /// A watch whose list is waited for has listed.
     Listed(usize),
 }
@@ -57,29 +59,26 @@ impl Watches {
         let ours = watcher::Config::default().labels(PROVIDER_LABEL);
         for namespace in ctx.places.watched() {
             let client = &ctx.client;
-            let providers = match namespace {
-                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource()),
-                None => Api::all_with(client.clone(), &resource()),
-            };
-            it.waits(ctx, providers, watcher::Config::default(), |key, found: Option<DynamicObject>| {
-                Change::Provider(key.clone(), found.map(|found| Arc::new(Known::of(key, found))))
+            let providers = api::<Parcel<MCPProvider>>(client, namespace);
+            it.waits(ctx, providers, watcher::Config::default(), |key, found| {
+                Change::Provider(key, found.map(|found| found.packed))
             });
-            it.waits(ctx, api::<Deployment>(client, namespace), ours.clone(), |key, found| {
-                Change::Deployment(key, found.map(slim))
+            it.waits(ctx, api::<Parcel<Deployment>>(client, namespace), ours.clone(), |key, found| {
+                Change::Deployment(key, found.map(|found| found.packed))
             });
-            it.waits(ctx, api::<Service>(client, namespace), ours.clone(), |key, found| {
-                Change::Service(key, found.map(slim))
+            it.waits(ctx, api::<Parcel<Service>>(client, namespace), ours.clone(), |key, found| {
+                Change::Service(key, found.map(|found| found.packed))
             });
             it.waits(ctx, api::<Pod>(client, namespace), ours.clone(), |key, found| {
                 Change::Pod(key, found.map(slim))
             });
             it.hears(ctx, api::<PartialObjectMeta<ConfigMap>>(client, namespace), |key| {
-                Change::Content(key.namespace, Reference::ConfigMap(key.name))
+                Change::Content(key.namespace, Reference::ConfigMap(key.name.to_string()))
             });
         }
         for namespace in ctx.places.secrets() {
             it.hears(ctx, api::<PartialObjectMeta<Secret>>(&ctx.client, namespace), |key| {
-                Change::Content(key.namespace, Reference::Secret(key.name))
+                Change::Content(key.namespace, Reference::Secret(key.name.to_string()))
             });
         }
         it
@@ -136,10 +135,16 @@ where
     }
 }
 
-/// Without what nobody here reads and most of the memory would hold.
-fn slim<K: ResourceExt>(mut object: K) -> Arc<K> {
-    object.managed_fields_mut().clear();
-    Arc::new(object)
+/// Of a pod's spec only the images are read.
+fn slim(mut pod: Pod) -> Packed {
+    pod.managed_fields_mut().clear();
+    pod.annotations_mut().clear();
+    if let Some(PodSpec { containers, .. }) = pod.spec.take() {
+        let image = |Container { name, image, .. }| Container { name, image, ..Container::default() };
+        let containers = containers.into_iter().map(image).collect();
+        pod.spec = Some(PodSpec { containers, ..PodSpec::default() });
+    }
+    Packed::of(&pod)
 }
 
 /// One object, or the end of a list.
@@ -200,7 +205,7 @@ where
     let ctx = Arc::clone(ctx);
     let label = api.resource_url().trim_start_matches('/').to_owned();
     let mut seen = Seen::default();
-    watcher(api, config).backoff(WatchBackoff::default()).flat_map(move |event| {
+    events(api, config).backoff(WatchBackoff::default()).flat_map(move |event| {
         stream::iter(match event {
             Ok(event) => seen.take(event),
             Err(error) => {
@@ -209,6 +214,38 @@ where
             }
         })
     })
+}
+
+/// Streamed from the start, or, where the API server refuses that, listed in pages first.
+fn events<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let streamed = watcher(api.clone(), config.clone().streaming_lists()).boxed();
+    let paged = watcher(api, config).boxed();
+    stream::unfold((streamed, Some(paged)), async |(mut events, mut other)| {
+        let mut event = events.next().await?;
+        if event.as_ref().is_err_and(cannot_stream)
+            && let Some(paged) = other.take()
+        {
+            events = paged;
+            event = events.next().await?;
+        }
+        Some((event, (events, other)))
+    })
+}
+
+/// A server without the feature names the parameter that it does not take.
+fn cannot_stream(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        watcher::Error::WatchError(status) => status,
+        _ => return false,
+    };
+    matches!(status.code, 400 | 422) && status.message.contains("sendInitialEvents")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Conditions of each state, and what each trouble says.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Pod;
 use mcp_hangar_api::condition::{Condition, ConditionStatus};
 use proptest::prelude::*;
@@ -16,8 +18,10 @@ fn facts() -> Facts<'static> {
         generation: 7,
         version: Version::V1Beta1,
         endpoint: "http://a.b.svc:8080/mcp",
+        is_remote: false,
         is_probed: true,
         tools: Some(2),
+        unknown: &[],
         trouble: None,
         probe: None,
         invalid: None,
@@ -238,4 +242,65 @@ fn the_message_has_the_trouble_and_what_the_probe_said() {
     assert_eq!(invalid, "spec.mode: write Container");
     let failed = message(Node::StartupFailed, Facts { version: Version::V1Alpha1, ..facts() });
     assert!(failed.contains("within spec.startupTimeout"), "{failed}");
+}
+
+/// Rows of docs/provider.md, and reasons that there are, are the same.
+#[test]
+fn the_documented_reasons() {
+    let page = include_str!("../../../docs/provider.md");
+    let section = page.split("\n## What Ready says\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let documented: BTreeSet<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    let text = String::new;
+    let troubles = [
+        Trouble::NameTaken { kind: "Service", name: text() },
+        Trouble::SecretAccess { namespace: text() },
+        Trouble::Missing { kind: "Secret", name: text() },
+        Trouble::Config { message: text() },
+        Trouble::Refused { message: text() },
+        Trouble::Unschedulable { message: text() },
+        Trouble::ImagePull { image: text(), reason: None },
+        Trouble::CrashLoop { pod: (text(), text()), exit_code: 1, reason: text() },
+        Trouble::NotListening { pod: text() },
+    ];
+    let mut reasons = BTreeSet::new();
+    for node in NODES {
+        for trouble in troubles.iter().map(Some).chain([None]) {
+            reasons.insert(reason(node, &Facts { trouble, ..facts() }));
+        }
+    }
+    assert_eq!(documented, reasons);
+}
+
+#[test]
+fn a_cold_or_ready_provider_says_what_its_user_may_want_to_know() {
+    let names: Vec<String> = ["ad", "mul\u{1b}", "c", "d", "e", "f"].map(str::to_owned).to_vec();
+    let of = |node, facts: &Facts<'_>| {
+        let all = conditions(&at(node), facts, &[], now());
+        of(&all, "Ready").unwrap().message.clone().unwrap()
+    };
+    for (node, facts, expected) in [
+        (
+            Node::Cold,
+            facts(),
+            "no pods are wanted: set spec.replicas above 0, or the annotation mcp-hangar.io/wake, to start it",
+        ),
+        (
+            Node::Cold,
+            Facts { is_remote: true, ..facts() },
+            "not asked, since spec.replicas is 0: set it above 0 to have it asked",
+        ),
+        (
+            Node::Ready,
+            Facts { unknown: &names[..1], ..facts() },
+            "http://a.b.svc:8080/mcp answers MCP with 2 tools; it has no tools with these names of spec.tools: ad",
+        ),
+        (
+            Node::Ready,
+            Facts { unknown: &names, tools: None, ..facts() },
+            "http://a.b.svc:8080/mcp answers MCP; it has no tools with these names of spec.tools: ad, mul\\u{1b}, c, d, e, ...",
+        ),
+    ] {
+        assert_eq!(of(node, &facts), expected);
+    }
 }

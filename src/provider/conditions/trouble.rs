@@ -195,6 +195,11 @@ impl Trouble {
         matches!(self, Self::NameTaken { .. })
     }
 
+    /// Whether the watches do not show when it is over.
+    pub const fn is_unseen(&self) -> bool {
+        matches!(self, Self::NameTaken { .. } | Self::Refused { .. })
+    }
+
     /// What is wrong and what to do, in the words of a version.
     pub fn message(&self, version: Version) -> String {
         let field = |hub| field(version, hub);

@@ -12,6 +12,9 @@ use mcp_hangar_api::v1beta1::provider::{Lifecycle, MCPProviderSpec, Mode};
 
 use super::{Node, State};
 
+/// Shorter times between probes count as this: v1alpha1 takes any above 0, and a server must not be flooded by us.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// What the spec says about health and sleep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -73,7 +76,7 @@ impl Settings {
 
 fn health_check(written: shape::HealthCheck) -> Option<HealthCheck> {
     let shape::HealthCheck { enabled, interval, timeout, failure_threshold, success_threshold } = written;
-    let interval = time(interval.as_deref(), 30);
+    let interval = time(interval.as_deref(), 30).max(SHORTEST);
     enabled.unwrap_or(true).then(|| HealthCheck {
         interval,
         timeout: time(timeout.as_deref(), 5).min(interval),
@@ -94,7 +97,7 @@ fn breaker(written: shape::CircuitBreaker) -> Breaker {
         is_enabled: enabled.unwrap_or(true),
         failure_threshold: count(failure_threshold, 5),
         success_threshold: count(success_threshold, 2),
-        reset_timeout: time(reset_timeout.as_deref(), 30),
+        reset_timeout: time(reset_timeout.as_deref(), 30).max(SHORTEST),
         half_open_requests: count(half_open_requests, 3),
     }
 }

@@ -4,11 +4,16 @@
 //! takes effect once. A time in the future counts as now. A wake that races a sleep wins: what would have kept the
 //! provider awake, had it been seen in time, wakes it. The spec is never touched.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use mcp_hangar_api::annotation;
 
 use super::table::Node;
 use super::{Observation, State, View};
+
+/// Clocks of those who write annotations may be ahead by as much.
+const SKEW: Duration = Duration::from_secs(60);
 
 /// An annotation that says a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +34,15 @@ pub struct Refused {
 }
 
 impl State {
+    /// Takes for heard what an earlier process must have heard: what is no time, and what lies so far in the future that no
+    /// clock's difference explains it. A time that has passed is judged by the times in the status.
+    pub fn having_heard(mut self, activity: Option<&str>, wake: Option<&str>, now: Timestamp) -> Self {
+        let latest = now.checked_add(SKEW).unwrap_or(now);
+        let is_old = |text: &&str| text.parse::<Timestamp>().map_or(true, |at| at > latest);
+        self.heard = [activity, wake].map(|text| text.filter(is_old).map(str::to_owned));
+        self
+    }
+
     /// Takes in what the annotations say that was not heard before.
     pub(super) fn hear(&mut self, seen: &Observation<'_>, now: Timestamp) -> Vec<Refused> {
         let [activity, wake] = &mut self.heard;

@@ -451,6 +451,26 @@ fn a_restart_changes_nothing() {
     assert_eq!(step(&state, &seen, at(101), &settings(IDLE)).0.node, Node::Initializing);
 }
 
+/// After a restart each text has taken effect already, but for what may have been written meanwhile.
+#[test]
+fn a_restart_hears_no_annotation_twice() {
+    let asleep = "state: Cold\nlastStoppedAt: 2026-01-01T00:01:30Z\nlastActivityAt: 2026-01-01T00:00:10Z";
+    for (wake, expected) in [
+        ("2999-01-01T00:00:00Z", Node::Cold),
+        ("soon", Node::Cold),
+        ("2026-01-01T00:00:01Z", Node::Cold),
+        // While no operator was there, also by a clock that is ahead.
+        ("2026-01-01T00:01:35Z", Node::Initializing),
+        ("2026-01-01T00:01:50Z", Node::Initializing),
+    ] {
+        let now = at(100);
+        let state = State::restore(&status(asleep), 2, true, now).having_heard(None, Some(wake), now);
+        let seen = Observation { wanted: 2, wake: Some(wake), ..Observation::default() };
+        let (next, effects) = step(&state, &seen, now, &settings(IDLE));
+        assert_eq!((next.node, effects.refused.len()), (expected, 0), "{wake}");
+    }
+}
+
 fn observation() -> impl Strategy<Value = Vec<String>> {
     let word = prop_oneof![
         4 => Just("good".to_owned()),
@@ -526,4 +546,13 @@ proptest! {
             state = next;
         }
     }
+}
+
+#[test]
+fn times_that_would_flood_a_server_count_as_a_second() {
+    let settings =
+        settings("{mode: Remote, healthCheck: {interval: 1ns}, circuitBreaker: {resetTimeout: 1ms}}");
+    let check = settings.health_check.unwrap();
+    assert_eq!((check.interval, check.timeout), (Duration::from_secs(1), Duration::from_secs(1)));
+    assert_eq!(settings.breaker.reset_timeout, Duration::from_secs(1));
 }
