@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::helm::{OPERATOR, RELEASE, find, helm4, objects, read, root};
 
-/// Labels that come from the scrape.
-const SCRAPED: [&str; 3] = ["namespace", "pod", "le"];
+/// Labels that come from the scrape, which puts a series' own label of the same name aside as `exported_...`.
+const SCRAPED: [&str; 4] = ["namespace", "pod", "le", "exported_namespace"];
 
 fn registered() -> Vec<Series> {
     Metrics::new(&Build::current()).unwrap().series().to_vec()
@@ -89,6 +89,10 @@ fn each_alert_is_about_series_that_exist_and_has_its_runbook() {
         "McpHangarBundleOutOfSync",
         "McpHangarCertificateNearExpiry",
         "McpHangarNoLeader",
+        "McpHangarProviderDead",
+        "McpHangarProvidersFailing",
+        "McpHangarReconcileErrors",
+        "McpHangarReconcileSlow",
         "McpHangarRejections",
         "McpHangarSelfTestFailing",
         "McpHangarStorageMigrationStuck",

@@ -1,5 +1,7 @@
 //! What is rendered with the defaults: the same twice and by both Helms, as the code has it, and safe.
 
+use std::collections::BTreeSet;
+
 use mcp_hangar_operator::manifests::{self, Endpoint};
 use mcp_hangar_operator::permissions::rules::rules;
 use mcp_hangar_operator::permissions::{Scope, needed_in};
@@ -124,9 +126,86 @@ fn the_roles_are_what_the_code_needs() {
             }
         }
         all.sort();
+        all.dedup();
         all
     };
     assert_eq!(verbs(&find(&objects, "ClusterRole", RELEASE)["rules"]), verbs(&json!(wanted.cluster)));
+}
+
+/// Each permission with its place, `*` for the whole cluster, as the roles grant it that are bound to the operator.
+fn granted(objects: &[Value]) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for binding in objects.iter().filter(|it| it["kind"].as_str().unwrap().ends_with("RoleBinding")) {
+        assert_eq!(
+            binding["subjects"],
+            json!([{"kind": "ServiceAccount", "name": RELEASE, "namespace": NAMESPACE}])
+        );
+        let (kind, place) = (&binding["roleRef"]["kind"], &binding["metadata"]["namespace"]);
+        let is_meant = |object: &&Value| {
+            object["kind"] == *kind
+                && object["metadata"]["name"] == binding["roleRef"]["name"]
+                && object["metadata"]["namespace"] == *place
+        };
+        let role = objects.iter().find(is_meant).unwrap();
+        for rule in role["rules"].as_array().unwrap() {
+            let names = rule["resourceNames"].as_array().cloned().unwrap_or_else(|| vec!["".into()]);
+            for (name, verb) in names
+                .iter()
+                .flat_map(|name| rule["verbs"].as_array().unwrap().iter().map(move |verb| (name, verb)))
+            {
+                let [name, verb, group, resource] =
+                    [name, verb, &rule["apiGroups"][0], &rule["resources"][0]].map(|it| it.as_str().unwrap());
+                all.insert(format!("{} {verb} {group}/{resource} {name}", place.as_str().unwrap_or("*")));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn roles_stand_where_providers_are_watched_and_where_secrets_are_read() {
+    for (watched, secrets) in [
+        ("", ""),
+        ("", "*"),
+        ("", "a"),
+        ("a,b", ""),
+        ("a,b", "*"),
+        ("a,b", "b,c"),
+        (NAMESPACE, NAMESPACE),
+        ("a,b", "b,*"),
+    ] {
+        let names = |text: &str| -> Vec<String> {
+            text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        };
+        let (watched, secrets) = (names(watched), names(secrets));
+        let values =
+            [format!("watchNamespaces={}", json!(watched)), format!("secretNamespaces={}", json!(secrets))];
+        let values = [values[0].as_str(), values[1].as_str()];
+        let found = granted(&objects(&helm4().template(OPERATOR, &values).ok()));
+        let needed = needed_in(Scope {
+            namespace: NAMESPACE,
+            ca_secret: "mcp-hangar-operator-webhook-ca",
+            configuration_name: RELEASE,
+            applies: false,
+            own_ca: true,
+            lease: Some(RELEASE),
+            migrates: true,
+            places: Some(&Places::new(&watched, &secrets)),
+        });
+        let wanted: BTreeSet<String> = needed
+            .iter()
+            .map(|it| {
+                let place = it.namespace.as_deref().unwrap_or("*");
+                let name = it.name.as_deref().unwrap_or_default();
+                format!("{place} {} {}/{} {name}", it.verb, it.group, it.resource)
+            })
+            .collect();
+        let (more, less): (Vec<_>, Vec<_>) =
+            (found.difference(&wanted).collect(), wanted.difference(&found).collect());
+        assert!(more.is_empty() && less.is_empty(), "{values:?}: too much {more:?}, too little {less:?}");
+        let reads_all = found.iter().any(|it| it.starts_with("* ") && it.contains(" /secrets "));
+        assert_eq!(reads_all, watched.is_empty() && secrets == ["*"], "{values:?}");
+    }
 }
 
 /// T17, and what no chart of ours may hold.

@@ -39,6 +39,14 @@ const REFUSED: &[Case] = &[
     (&["webhook.caBundle=\"x\""], &["/webhook", "'caBundle' not allowed"]),
     (&["webhook.namespaceSelector={\"a\":\"b\"}"], &["/webhook/namespaceSelector", "'a' not allowed"]),
     (&["configMapNamespaces=[\"A\"]"], &["configMapNamespaces[0]: \"A\" is not a namespace", "or * for all"]),
+    (&["watchNamespaces=[\"*\"]"], &["watchNamespaces[0]: \"*\" is not a namespace"]),
+    (&["secretNamespaces=[\"A\"]"], &["secretNamespaces[0]: \"A\" is not a namespace", "or * for all"]),
+    (&["secretNamespaces=\"team\""], &["/secretNamespaces", "got string, want array"]),
+    (
+        &["networkPolicy.remoteProviders=[\"example.com\"]"],
+        &["networkPolicy.remoteProviders[0]: \"example.com\" is not a network"],
+    ),
+    (&["prometheusRule.providerDeadMinutes=0"], &["/prometheusRule/providerDeadMinutes", "want 1"]),
     (
         &["podDisruptionBudget.minAvailable=\"one\""],
         &["podDisruptionBudget.minAvailable: \"one\" is not a number of pods"],

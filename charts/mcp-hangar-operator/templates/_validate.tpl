@@ -55,6 +55,9 @@
 {{- range $index, $value := $v.secretNamespaces }}
 {{- $checks = append $checks (list (printf "secretNamespaces[%d]" $index) $value (list "^([*]|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$" (printf "%s, or * for all" (last $namespace)))) }}
 {{- end }}
+{{- range $index, $value := $v.networkPolicy.remoteProviders }}
+{{- $checks = append $checks (list (printf "networkPolicy.remoteProviders[%d]" $index) $value (list "^[0-9a-fA-F.:]+/[0-9]{1,3}$" "a network: write an address and a length, such as 203.0.113.0/24")) }}
+{{- end }}
 {{- range $check := $checks }}
 {{- $value := index $check 1 | toString }}
 {{- if not (regexMatch (index $check 2 | first) $value) }}
