@@ -8,15 +8,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use mcp_hangar_operator::provider::conditions::{Facts, Trouble, Version, conditions};
+use mcp_hangar_operator::provider::state::{State, table};
 use serde_json::{Value, json};
 
-/// The kinds, with the scripts that judge them.
-const KINDS: [(&str, &str); 3] =
-    [("MCPProvider", "provider"), ("MCPProviderGroup", "group"), ("MCPDiscoverySource", "discovery")];
+#[path = "gitops/ask.rs"]
+mod ask;
+
+use ask::{KINDS, ask, expressions, script};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -67,29 +68,6 @@ fn find<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {kind} {name}"))
 }
 
-/// Asks `gitops/main.go`.
-fn ask(request: &Value) -> Value {
-    let mut child = Command::new("go")
-        .args(["run", "-mod=readonly", "-buildvcs=false", "-trimpath", "."])
-        .current_dir(path("tests/gitops"))
-        .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect(
-            "this test needs Go 1.26 or later (https://go.dev/dl), like the API server of the other tests",
-        );
-    let mut input = child.stdin.take().unwrap();
-    let text = request.to_string();
-    let writer = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 /// The whole object of a row of the table.
 fn object(row: &Value, version: &str) -> Value {
     let generation = row.get("generation").and_then(Value::as_i64).unwrap_or(2);
@@ -115,21 +93,13 @@ fn object(row: &Value, version: &str) -> Value {
     object
 }
 
-fn script(kind: &Value) -> String {
-    let (_, stem) = KINDS.iter().find(|(known, _)| kind == known).unwrap();
-    read(&format!("examples/argocd/health/{stem}.lua"))
-}
-
 #[test]
 fn argo_cd_and_flux_read_every_state_as_it_is_meant() {
     let table: Vec<Value> = serde_saphyr::from_str(&read("tests/gitops/health.yaml")).unwrap();
-    let flux = manifests("examples/flux");
-    let expressions = find(&flux, "Kustomization", "mcp-hangar-objects")["spec"]["healthCheckExprs"].clone();
-    let expressions = expressions.as_array().unwrap();
     let mut names = Vec::new();
     let mut cases = Vec::new();
     for row in &table {
-        let expressions = expressions.iter().find(|entry| entry["kind"] == row["kind"]).unwrap();
+        let expressions = expressions(&row["kind"]);
         for version in ["v1alpha1", "v1beta1"] {
             names.push((row, version));
             cases.push(json!({
@@ -151,6 +121,99 @@ fn argo_cd_and_flux_read_every_state_as_it_is_meant() {
     assert_eq!(answer["cases"].as_array().unwrap().len(), table.len() * 2);
 }
 
+/// What may hinder a provider, each once.
+fn troubles() -> Vec<Option<Trouble>> {
+    let message = || "no".to_owned();
+    let all = [
+        Trouble::NameTaken { kind: "Service", name: "tools".into() },
+        Trouble::SecretAccess { namespace: "team".into() },
+        Trouble::Missing { kind: "Secret", name: "token".into() },
+        Trouble::Config { message: message() },
+        Trouble::Refused { message: message() },
+        Trouble::Unschedulable { message: message() },
+        Trouble::ImagePull { image: "r.example/a:1".into(), reason: None },
+        Trouble::CrashLoop { pod: ("team".into(), "tools-1".into()), exit_code: 1, reason: "Error".into() },
+        Trouble::NotListening { pod: "tools-1".into() },
+    ];
+    [None].into_iter().chain(all.into_iter().map(Some)).collect()
+}
+
+/// Every status that the operator can write of a provider, but for times and counts.
+fn statuses() -> Vec<Value> {
+    let mut all = Vec::new();
+    let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+    for (node, trouble) in
+        table::NODES.into_iter().flat_map(|node| troubles().into_iter().map(move |it| (node, it)))
+    {
+        let facts = Facts {
+            generation: 2,
+            version: Version::V1Beta1,
+            endpoint: "http://tools.team.svc:8080/mcp",
+            is_remote: false,
+            is_probed: true,
+            tools: Some(1),
+            unknown: &[],
+            trouble: trouble.as_ref(),
+            probe: None,
+            invalid: Some("spec.container.image: must be set"),
+        };
+        let state = State { node, ..State::new(now) };
+        all.push(json!({"observedGeneration": 2, "state": node.state(),
+            "conditions": conditions(&state, &facts, &[], now)}));
+    }
+    all
+}
+
+#[test]
+fn argo_cd_kstatus_and_flux_agree_on_every_status_that_the_operator_can_write() {
+    let statuses = statuses();
+    let kind = json!("MCPProvider");
+    let table: Vec<Value> = serde_saphyr::from_str(&read("tests/gitops/health.yaml")).unwrap();
+    let cases: Vec<Value> = statuses
+        .iter()
+        .map(|status| {
+            let row = json!({"kind": kind, "status": status});
+            json!({"object": object(&row, "v1beta1"), "lua": script(&kind), "expressions": expressions(&kind)})
+        })
+        .collect();
+    let answer = ask(&json!({ "cases": cases, "manifests": [] }));
+    let answers = answer["cases"].as_array().unwrap();
+    assert_eq!(answers.len(), statuses.len());
+    for (status, said) in statuses.iter().zip(answers) {
+        let conditions = status["conditions"].as_array().unwrap();
+        let is = |type_: &str| conditions.iter().any(|it| it["type"] == type_ && it["status"] == "True");
+        let wanted = match (is("Ready"), is("Stalled"), is("Reconciling")) {
+            (true, false, false) => ["Healthy", "Current", "Current"],
+            (false, true, false) => ["Degraded", "Failed", "Failed"],
+            (false, false, true) => ["Progressing", "InProgress", "InProgress"],
+            // It is tried again, so kstatus waits; people want to know.
+            (false, false, false) => ["Degraded", "InProgress", "Failed"],
+            other => panic!("{other:?}: {status:#}"),
+        };
+        let flux = said["flux"].as_str().unwrap().split(':').next().unwrap();
+        let found = [said["argocd"]["status"].as_str().unwrap(), said["kstatus"].as_str().unwrap(), flux];
+        assert_eq!(found, wanted, "{status:#}");
+        // T19: one of each type, each of this generation, those of a while only while true.
+        let types: BTreeSet<&str> = conditions.iter().map(|it| it["type"].as_str().unwrap()).collect();
+        assert_eq!(types.len(), conditions.len(), "{status:#}");
+        for condition in conditions {
+            assert_eq!(condition["observedGeneration"], 2, "{status:#}");
+            let is_of_a_while = ["Reconciling", "Stalled"].contains(&condition["type"].as_str().unwrap());
+            assert!(!is_of_a_while || condition["status"] == "True", "{status:#}");
+            assert!(condition["message"].as_str().is_some_and(|text| !text.is_empty()), "{status:#}");
+        }
+        // Whatever it says of itself, the table has a row that says so too.
+        let ready = |object: &Value| {
+            let all = object["conditions"].as_array().cloned().unwrap_or_default();
+            all.into_iter().find(|it| it["type"] == "Ready").map(|it| it["reason"].clone())
+        };
+        assert!(
+            table.iter().any(|row| ready(&row["status"]) == ready(status)),
+            "not in health.yaml: {status:#}"
+        );
+    }
+}
+
 #[test]
 fn the_table_has_every_state_of_every_kind() {
     let table: Vec<Value> = serde_saphyr::from_str(&read("tests/gitops/health.yaml")).unwrap();
@@ -165,6 +228,8 @@ fn the_table_has_every_state_of_every_kind() {
                 "CircuitOpen",
                 "StartupFailed",
                 "InvalidSpec",
+                "NameTaken",
+                "SecretAccessMissing",
             ]
             .as_slice(),
         ),
