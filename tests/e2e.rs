@@ -73,6 +73,8 @@ mod leader;
 mod migration;
 #[path = "e2e/past.rs"]
 mod past;
+#[path = "e2e/rest.rs"]
+mod rest;
 #[path = "e2e/rotation.rs"]
 mod rotation;
 #[path = "e2e/stash.rs"]
@@ -83,7 +85,21 @@ mod store;
 mod trust;
 
 #[allow(dead_code)]
+#[path = "gitops/ask.rs"]
+mod ask;
+#[path = "e2e/exposed.rs"]
+mod exposed;
+#[allow(dead_code)]
 #[path = "probe/fake.rs"]
 mod fake;
 #[path = "e2e/provider.rs"]
 mod provider;
+#[path = "e2e/servers.rs"]
+mod servers;
+#[path = "e2e/status.rs"]
+mod status;
+#[allow(dead_code)]
+#[path = "probe/strangers.rs"]
+mod strangers;
+#[path = "probe/tls.rs"]
+mod tls;

@@ -70,9 +70,11 @@ etcd_address() {
 
 start_apiserver() {
   # It makes its own serving certificate and authority in --cert-dir, and finds them there again; the key also signs service account tokens.
+  # The plugin is off by default and on in OpenShift: who sets an owner that blocks deletion must be allowed to.
   launch kube-apiserver "$programs/kube-apiserver" --etcd-servers="http://$etcd" \
     --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port="$port" --endpoint-reconciler-type=none \
     --cert-dir="$dir/certs" --token-auth-file="$dir/tokens.csv" --authorization-mode=Node,RBAC \
+    --enable-admission-plugins=OwnerReferencesPermissionEnforcement \
     --service-cluster-ip-range=10.0.0.0/24 --service-account-issuer=https://kubernetes.default.svc \
     --service-account-signing-key-file="$dir/certs/apiserver.key" --service-account-key-file="$dir/certs/apiserver.key"
 }

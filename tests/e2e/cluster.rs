@@ -119,8 +119,12 @@ impl Deref for Site {
 
 impl Site {
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    fn start_with(name: &str, flags: &[&str]) -> Self {
         let cluster = Cluster::start(name);
-        let operator = Operator::start(&cluster.folder, "operator", &beside());
+        let operator = Operator::start(&cluster.folder, "operator", &[beside().as_slice(), flags].concat());
         let site = Self { cluster, operator };
         site.serves();
         site
@@ -205,6 +209,13 @@ pub(crate) fn shared() -> Shared {
         site
     });
     Shared(&SHARED)
+}
+
+/// A cluster whose operator answers webhooks and looks after no provider: nobody but the test writes.
+pub(crate) fn unattended() -> Shared {
+    static UNATTENDED: LazyLock<Site> =
+        LazyLock::new(|| Site::start_with("unattended", &["--watch-namespaces", "nowhere"]));
+    Shared(&UNATTENDED)
 }
 
 /// A cluster of the pool, for one test that leaves it as it found it.

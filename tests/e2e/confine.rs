@@ -1,11 +1,13 @@
 //! `examples/security/confine-operator.yaml`: what the operator's account may still do where that policy is, and what nobody
 //! who takes it over can. Asked as that account, by impersonation, with the manifests of the chart's own source.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mcp_hangar_operator::manifests::{self, Endpoint};
+use mcp_hangar_operator::provider::build::{self, Contents, Objects};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Output, borrow_one, eventually};
@@ -120,4 +122,101 @@ fn an_account_that_was_taken_over_can_only_write_bundles() {
     site.kubectl(&["delete", "-f", POLICY], "").ok();
     site.kubectl(&["delete", webhooks.join(",").as_str(), NAME], "").ok();
     site.kubectl(&["delete", "crd", CRD, "--wait=false"], "").ok();
+}
+
+/// What the operator makes for a provider.
+fn objects(namespace: &str) -> Objects {
+    let spec = json!({"mode": "Container", "container": {"image": "r.example/tools:1"}});
+    let spec = serde_json::from_value(spec).unwrap();
+    let annotations = BTreeMap::new();
+    let provider =
+        build::Provider { name: "tools", namespace, uid: "u-1", annotations: &annotations, spec: &spec };
+    build::build(&provider, 1, &Contents::new()).unwrap()
+}
+
+/// Creates as the account, without storing it.
+fn create(cluster: &Cluster, object: &Value) -> Output {
+    let account = ["--as", ACCOUNT, "--as-group=system:masters", "--dry-run=server"];
+    cluster.kubectl(&[["create", "-f", "-"].as_slice(), &account].concat(), &object.to_string())
+}
+
+#[test]
+fn an_account_that_was_taken_over_touches_no_workload_but_those_of_providers() {
+    let site = borrow_one();
+    let namespace = "confined-workloads";
+    site.namespace(namespace);
+    let Objects { deployment, service, pods_service, endpoint: _, config_hash: _ } = objects(namespace);
+    let (deployment, services) = (json!(deployment), [json!(service), json!(pods_service)]);
+    // Somebody's own, made before and by another.
+    let mut theirs = deployment.clone();
+    theirs["metadata"] = json!({"name": "theirs", "namespace": namespace});
+    let their_service = json!({"apiVersion": "v1", "kind": "Service", "metadata": theirs["metadata"],
+        "spec": {"ports": [{"port": 80}]}});
+    for object in [&theirs, &their_service] {
+        site.kubectl(&["create", "-f", "-"], &object.to_string()).ok();
+    }
+    site.kubectl(&["apply", "-f", POLICY], "").ok();
+    let account = ["--as", ACCOUNT, "--as-group=system:masters", "--dry-run=server", "-n", namespace];
+    let mut node = deployment.clone();
+    node["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+    for object in [&theirs, &node] {
+        let mut object = object.clone();
+        object["metadata"]["name"] = json!("new");
+        eventually("the policies are enforced", ENFORCED, || {
+            (create(&site, &object).code != 0).then_some(())
+        });
+    }
+
+    // What the operator does.
+    for object in services.iter().chain([&deployment]) {
+        create(&site, object).ok();
+        site.kubectl(&["create", "-f", "-"], &object.to_string()).ok();
+    }
+    let kinds = ["deployment", "service"];
+    let label = json!([{"op": "add", "path": "/metadata/labels/a", "value": "b"}]).to_string();
+    let annotation = json!({"metadata": {"annotations": {"a": "b"}}}).to_string();
+    for kind in kinds {
+        site.kubectl(
+            &[&["patch", kind, "tools", "--type=json", "-p", &label], account.as_slice()].concat(),
+            "",
+        )
+        .ok();
+        site.kubectl(&[&["delete", kind, "tools"], account.as_slice()].concat(), "").ok();
+        for words in [["patch", kind, "theirs", "-p", &annotation].as_slice(), &["delete", kind, "theirs"]] {
+            let said = site.kubectl(&[words, account.as_slice()].concat(), "").fails();
+            assert!(said.contains("touches only what belongs to a provider"), "{words:?}: {said}");
+        }
+    }
+    // What nobody makes for a provider.
+    let changed = |pointer: &str, value: &Value| {
+        let mut object = deployment.clone();
+        object["metadata"]["name"] = json!("new");
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        object.pointer_mut(parent).unwrap()[key] = value.clone();
+        object
+    };
+    let pod = "/spec/template/spec";
+    let path = json!([{"name": "tmp", "hostPath": {"path": "/"}}]);
+    let service_of_nobody = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "new", "namespace": namespace},
+        "spec": {"ports": [{"port": 80}]}});
+    for (object, why) in [
+        (service_of_nobody, "objects of a provider only"),
+        (changed("/metadata/ownerReferences", &json!([])), "objects of a provider only"),
+        (changed("/metadata/ownerReferences/0/controller", &json!(false)), "objects of a provider only"),
+        (changed("/metadata/ownerReferences/0/name", &json!("another")), "objects of a provider only"),
+        (changed(&format!("{pod}/hostPID"), &json!(true)), "a part of the node"),
+        (changed(&format!("{pod}/hostNetwork"), &json!(true)), "a part of the node"),
+        (changed(&format!("{pod}/volumes"), &path), "a part of the node"),
+        (
+            changed(&format!("{pod}/initContainers"), &json!([{"name": "a", "image": "b"}])),
+            "a part of the node",
+        ),
+    ] {
+        let said = create(&site, &object).fails();
+        assert!(said.contains(why) && said.contains("ValidatingAdmissionPolicy"), "{object}: {said}");
+    }
+    site.kubectl(&["delete", "-f", POLICY], "").ok();
+    for kind in kinds {
+        site.kubectl(&["delete", kind, "--all", "-n", namespace], "").ok();
+    }
 }

@@ -37,18 +37,28 @@ pub(crate) const LOOPBACK: [&str; 12] = [
 pub(crate) struct Operator {
     child: Child,
     log: PathBuf,
+    /// Lines that the log had before.
+    old: usize,
 }
 
 impl Operator {
     /// Starts `run` with the flags; its log is `logs/NAME.log` of the cluster's folder.
     pub(crate) fn start(folder: &Path, name: &str, flags: &[&str]) -> Self {
+        Self::start_by(&[], folder, name, flags)
+    }
+
+    /// As `start`, by a program that becomes the operator, such as one that changes what it sees of the machine.
+    pub(crate) fn start_by(before: &[&str], folder: &Path, name: &str, flags: &[&str]) -> Self {
         let log = folder.join(format!("logs/{name}.log"));
         let kubeconfig = folder.join("kubeconfig");
         let out = File::options().create(true).append(true).open(&log).unwrap();
+        let old = lines_of(&log).len();
         // The process ends with this one, even if that is killed. See `spawn`.
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_mcp-hangar-operator"), "run", "--kubeconfig"])
+            .args(["--pdeathsig", "KILL"])
+            .args(before)
+            .args([env!("CARGO_BIN_EXE_mcp-hangar-operator"), "run", "--kubeconfig"])
             .arg(kubeconfig)
             .args(flags)
             .env_clear()
@@ -56,7 +66,7 @@ impl Operator {
             .stdin(Stdio::null())
             .stdout(out.try_clone().unwrap())
             .stderr(out);
-        Self { child: spawn(command), log }
+        Self { child: spawn(command), log, old }
     }
 
     /// Where the webhooks listen.
@@ -64,16 +74,16 @@ impl Operator {
         self.said("listening")["webhooks"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Waits for a line of the log with that message, and returns it.
+    /// Waits until this process has logged a line with that message, and returns it.
     pub(crate) fn said(&self, message: &str) -> Value {
         let says = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains(message));
         let what = format!("the operator says {message:?}");
-        eventually(&what, Duration::from_secs(30), || self.lines().into_iter().find(says))
+        eventually(&what, Duration::from_secs(30), || self.lines().into_iter().skip(self.old).find(says))
     }
 
     /// Every line of the log that is JSON.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        lines_of(&self.log)
     }
 
     /// The log as it is.
@@ -119,6 +129,11 @@ impl Drop for Operator {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn lines_of(log: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Starts a child on a thread that lives as long as this process: the death signal follows the thread, not the process.

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::api::{as_version, path};
-use crate::cluster::{Output, Shared, shared};
+use crate::cluster::{Output, Shared, unattended};
 use crate::figures::figure;
 use crate::gitops::manifest;
 
@@ -26,7 +26,7 @@ struct Scene {
 
 /// Runs a case both ways, each on a new object.
 fn both_ways(name: &str, case: impl Fn(&Scene)) {
-    let site = shared();
+    let site = unattended();
     site.namespace(name);
     drop(site);
     for way in [Way::Client, Way::Server] {
@@ -37,7 +37,7 @@ fn both_ways(name: &str, case: impl Fn(&Scene)) {
                 {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
                 {"name": "LEVEL", "value": "info"},
                 {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]}}});
-        case(&Scene { site: shared(), way, hub });
+        case(&Scene { site: unattended(), way, hub });
     }
     figure("T10b", format_args!("{name}, client-side and server-side: hub value and generation as promised"));
 }
@@ -188,7 +188,7 @@ fn a_backup_taken_as_v1alpha1_restores_all_of_it() {
 
 #[test]
 fn every_way_of_writing_v1alpha1_keeps_what_only_the_hub_can_say() {
-    let site = shared();
+    let site = unattended();
     site.namespace("stash-writes");
     let hub = json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProvider",
         "metadata": {"name": "tools", "namespace": "stash-writes"},

@@ -1,9 +1,11 @@
 //! Every way to write an object, by kubectl and by others: each stores what it says, fills what is absent, and no more.
+//!
+//! In a cluster in which no controller writes beside them.
 
 use serde_json::{Value, json};
 
 use crate::api::{as_version, list_path, path};
-use crate::cluster::{Shared, shared};
+use crate::cluster::{Shared, unattended};
 
 /// A container provider as v1beta1.
 fn tools(namespace: &str) -> Value {
@@ -12,9 +14,9 @@ fn tools(namespace: &str) -> Value {
         "spec": {"mode": "Container", "container": {"image": "acme/tools:1", "port": 9000}}})
 }
 
-/// The shared cluster with that provider in a new namespace.
+/// The cluster with that provider in a new namespace.
 fn scene(namespace: &str) -> (Shared, Value) {
-    let site = shared();
+    let site = unattended();
     site.namespace(namespace);
     let object = tools(namespace);
     site.api.create(&object).ok();
@@ -195,7 +197,7 @@ fn an_object_with_a_finalizer_goes_when_the_finalizer_does() {
 
 #[test]
 fn a_dry_run_says_what_would_be_stored_and_stores_nothing() {
-    let site = shared();
+    let site = unattended();
     let namespace = site.namespace("write-dry");
     let object = tools(namespace);
     let text = object.to_string();
@@ -214,7 +216,7 @@ fn a_dry_run_says_what_would_be_stored_and_stores_nothing() {
 
 #[test]
 fn an_edit_by_a_client_side_user_survives_a_pipeline_that_does_not_mention_it() {
-    let site = shared();
+    let site = unattended();
     let namespace = site.namespace("write-edit");
     let object = tools(namespace);
     site.api.apply(&object, "ci", "").ok();
