@@ -46,6 +46,8 @@ mod absence;
 mod faults;
 #[path = "node/limits.rs"]
 mod limits;
+#[path = "node/provider.rs"]
+mod provider;
 #[path = "node/quickstart.rs"]
 mod quickstart;
 #[path = "node/replicas.rs"]

@@ -23,6 +23,8 @@ mod output;
 
 /// A namespace of the shared install in which conversion works and no rule is asked: anything the schema takes is stored.
 pub(crate) const LAWLESS: &str = "lawless";
+/// The one namespace of the shared install whose Secrets the operator may read.
+pub(crate) const SECRETIVE: &str = "secretive";
 /// The name by which the API server knows the operator of the usual release.
 pub(crate) const CERTIFIED: &str = "mcp-hangar-operator-webhook.mcp-system.svc";
 /// The API server uses webhooks that were just registered after this, and a pod is ready.
@@ -239,13 +241,20 @@ impl Site {
 enum State {
     Unknown,
     Empty,
+    /// With the operator, which looks after no provider.
     Installed,
+    /// With the operator, which looks after all of them.
+    Attended,
 }
 
 static SITE: LazyLock<Site> = LazyLock::new(|| Site { cluster: Cluster::connect() });
 static STATE: Mutex<State> = Mutex::new(State::Unknown);
 /// Readers share the install, a writer is alone.
 static USE: RwLock<()> = RwLock::new(());
+
+fn state() -> State {
+    *STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn set(state: State) {
     *STATE.lock().unwrap_or_else(PoisonError::into_inner) = state;
@@ -268,25 +277,53 @@ impl Drop for Shared {
     }
 }
 
-/// The operator as the chart installs it, for every test that disturbs nobody.
+/// The operator as the chart installs it, for every test that disturbs nobody. It looks after no provider: no pod is
+/// started for what is only written and read, and no status changes between two looks of kubectl.
 pub(crate) fn shared() -> Shared {
-    let guard = USE.read().unwrap_or_else(PoisonError::into_inner);
-    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
-    if *state != State::Installed {
-        if *state == State::Unknown {
+    installed(State::Installed, r#"["nowhere"]"#)
+}
+
+/// The same; for tests that `e2e` runs beside one that looks after providers.
+pub(crate) fn unattended() -> Shared {
+    shared()
+}
+
+/// The operator with all that it does, for tests of providers.
+pub(crate) fn attended() -> Shared {
+    installed(State::Attended, "[]")
+}
+
+fn installed(wanted: State, watched: &str) -> Shared {
+    loop {
+        let guard = USE.read().unwrap_or_else(PoisonError::into_inner);
+        if state() == wanted {
+            return Shared(&SITE, guard);
+        }
+        drop(guard);
+        let _alone = USE.write().unwrap_or_else(PoisonError::into_inner);
+        let found = state();
+        if found == wanted {
+            continue;
+        }
+        set(State::Unknown);
+        if found != State::Empty {
             SITE.clear().unwrap();
         }
-        *state = State::Unknown;
         crate::charts::load_image(&SITE);
+        for namespace in [SECRETIVE, "nowhere", LAWLESS] {
+            SITE.namespace(namespace);
+        }
         let elsewhere = json!({"matchExpressions": [
             {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [LAWLESS]}]});
-        HELM.install(&SITE, NAMESPACE, &[], &[&format!("webhook.namespaceSelector={elsewhere}")]).works();
+        let values = [
+            format!("webhook.namespaceSelector={elsewhere}"),
+            format!("secretNamespaces=[\"{SECRETIVE}\"]"),
+            format!("watchNamespaces={watched}"),
+        ];
+        HELM.install(&SITE, NAMESPACE, &[], &values.each_ref().map(String::as_str)).works();
         SITE.serves();
-        SITE.namespace(LAWLESS);
-        *state = State::Installed;
+        set(wanted);
     }
-    drop(state);
-    Shared(&SITE, guard)
 }
 
 /// An empty node, for one test; it is emptied again.
@@ -303,8 +340,7 @@ impl Deref for Alone {
 /// Waits for all others, and empties the node.
 pub(crate) fn alone() -> Alone {
     let guard = USE.write().unwrap_or_else(PoisonError::into_inner);
-    let state = *STATE.lock().unwrap_or_else(PoisonError::into_inner);
-    if state != State::Empty {
+    if state() != State::Empty {
         SITE.clear().unwrap();
     }
     set(State::Unknown);

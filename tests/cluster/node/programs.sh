@@ -70,6 +70,7 @@ cgroupRoot: $group
 enforceNodeAllocatable: [none]
 failCgroupV1: false
 failSwapOn: false
+maxPods: 400
 oomScoreAdj: 0
 volumePluginDir: /var/lib/kubelet/volume-plugins
 # Nothing can be pulled again, and the disk is the developer's: nothing is evicted or collected.
@@ -117,6 +118,7 @@ start_kube-apiserver() {
 start_kube-controller-manager() {
   start kube-controller-manager "$programs/kube-controller-manager" --kubeconfig="$dir/configuration/system:kube-controller-manager" \
     --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials --allocate-node-cidrs=false \
+    --kube-api-qps=300 --kube-api-burst=600 --concurrent-namespace-syncs=40 --horizontal-pod-autoscaler-sync-period=2s \
     --root-ca-file="$dir/certs/issuer.crt" --service-account-private-key-file="$dir/certs/apiserver.key" \
     --cluster-signing-cert-file="$dir/certs/authority.crt" --cluster-signing-key-file="$dir/certs/authority.key" \
     --cert-dir="$dir/certs/manager" --flex-volume-plugin-dir="$dir/data/volume-plugins" --cluster-name="${netns##*/}"
