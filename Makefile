@@ -47,7 +47,7 @@ lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: dependencies not checked"; fi
 
 .PHONY: bench
-bench: ## What the webhooks cost against a bare server and through a real API server (BENCH_ARGS names parts); ends in 5 minutes
+bench: ## What webhooks and providers cost, against a bare server and through a real API server (BENCH_ARGS names parts); ends in 6 minutes
 	cargo bench --bench webhooks -- $(BENCH_ARGS)
 
 .PHONY: abuse

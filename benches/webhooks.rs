@@ -1,6 +1,7 @@
-//! `make bench`: what the webhooks cost, against the least that any server of their kind could cost.
+//! `make bench`: what the webhooks cost, against the least that any server of their kind could cost; and what it costs to
+//! keep providers, against the writes alone.
 //!
-//! In: nothing, or words that name sections (`admission`, `conversion`, `process`, `cluster`). Out: a table, and the
+//! In: nothing, or words that name sections (`admission`, `conversion`, `process`, `cluster`, `providers`). Out: a table, and the
 //! same rows in `target/bench.json`. Servers are child processes on a core of their own; what is compared alternates
 //! in rounds, and a figure is the median of the quieter half of them. docs/performance.md says what the rows mean.
 
@@ -29,6 +30,8 @@ mod conversion;
 mod cost;
 #[path = "webhooks/process.rs"]
 mod process;
+#[path = "webhooks/providers.rs"]
+mod providers;
 #[path = "webhooks/report.rs"]
 mod report;
 #[path = "webhooks/reviews.rs"]
@@ -41,11 +44,12 @@ use report::Report;
 /// A section of the measurement.
 type Section = fn(&mut Report);
 
-const SECTIONS: [(&str, Section); 4] = [
+const SECTIONS: [(&str, Section); 5] = [
     ("conversion", conversion::measure),
     ("admission", admission::measure),
     ("process", process::measure),
     ("cluster", cluster::measure),
+    ("providers", providers::measure),
 ];
 
 fn main() {
