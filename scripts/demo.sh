@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# `make demo`: the tour. A real API server is started, asked everything a user would ask, and ended again.
+# `make demo`: the tour. A real API server is started, asked everything a user would ask, and ended again; an MCP server too.
 #
 # In:  nothing. Out: the tour on stdout; exit 0 when every answer was as expected.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export CLUSTER_DIR=${CLUSTER_DIR:-target/demo}
-trap 'scripts/down.sh' EXIT
+export CLUSTER_DIR=${CLUSTER_DIR:-$PWD/target/demo}
+server=
+trap '[[ -z $server ]] || kill "$server" 2>/dev/null || true; scripts/down.sh' EXIT
 failures=0
 
 title() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -36,6 +37,9 @@ title "1. A stock kube-apiserver, and the operator beside it"
 exports=$(scripts/up.sh)
 eval "$exports"
 kubectl version 2>/dev/null | grep Server | indented
+# For section 7, while the others are shown.
+(cd tests/servers/go && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$CLUSTER_DIR/mcp-server" .) 2>"$CLUSTER_DIR/logs/mcp-server.log" &
+building=$!
 
 title "2. The five examples, and what the operator added before they were stored"
 for file in examples/kubernetes/*.yaml; do
@@ -79,6 +83,58 @@ kubectl patch validatingwebhookconfiguration mcp-hangar-operator --type=json \
   -p '[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]' | indented
 healed() { local i; for ((i = 0; i < 50; i++)); do [[ $(bundle) == "$before" ]] && return; sleep 0.1; done; return 1; }
 expect "the bundle is back" healed
+
+title "7. A provider lives, with a real MCP server (tests/servers/go, made with the official Go SDK)"
+wait "$building" || { note "the MCP server could not be built: see $CLUSTER_DIR/logs/mcp-server.log"; exit 1; }
+provider() { kubectl get mcpprovider tools "$@"; }
+show() { note "\$ kubectl get mcpprovider tools" && provider | indented; }
+because() { note "Ready says: $(provider -o jsonpath='{.status.conditions[?(@.type=="Ready")].message}')"; }
+becomes() { kubectl wait mcpprovider/tools --for=jsonpath='{.status.state}'="$1" --timeout=60s >/dev/null; }
+seen() { expect "it is $1" becomes "$1"; show; }
+reads() { local i; for ((i = 0; i < 100; i++)); do [[ $(because) == *"$1"* ]] && return; sleep 0.1; done; return 1; }
+serve() { # starts the server, and waits until it listens
+  "$CLUSTER_DIR/mcp-server" -listen "127.0.0.1:$port" >>"$CLUSTER_DIR/logs/mcp-server.log" 2>&1 &
+  server=$!
+  until (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do kill -0 "$server" && sleep 0.1; done
+}
+port=$((20000 + RANDOM % 10000))
+while (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+serve
+note "an MCP server listens at http://127.0.0.1:$port/mcp; a provider is written for it, not wanted yet, and with a wrong path:"
+tee "$CLUSTER_DIR/tools.yaml" <<EOF | indented
+apiVersion: mcp-hangar.io/v1alpha1
+kind: MCPProvider
+metadata:
+  name: tools
+spec:
+  mode: remote
+  endpoint: http://127.0.0.1:$port/
+  replicas: 0
+  healthCheck: {interval: 1s, timeout: 1s, failureThreshold: 2}
+  circuitBreaker: {failureThreshold: 4, resetTimeout: 2s, successThreshold: 1}
+EOF
+kubectl apply -f "$CLUSTER_DIR/tools.yaml" | indented
+seen Cold
+note "wanted: \$ kubectl scale mcpprovider tools --replicas=1"
+kubectl scale mcpprovider tools --replicas=1 | indented
+expect "the path is named, and where to write another" reads "write it in spec.endpoint"
+because
+note "mended, as it says:"
+kubectl patch mcpprovider.v1alpha1.mcp-hangar.io tools --type=merge -p "{\"spec\":{\"endpoint\":\"http://127.0.0.1:$port/mcp\"}}" | indented
+seen Ready
+note "its tools, asked over MCP: $(provider -o jsonpath='{.status.tools[*]}')"
+note "the server is killed:"
+kill "$server"
+wait "$server" || true # ended by a signal, as asked
+seen Degraded
+because
+seen Dead
+note "and started again:"
+serve
+seen Ready
+note "what happened, one Event for each step:"
+kubectl get events --field-selector involvedObject.name=tools --sort-by=.metadata.creationTimestamp \
+  -o custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message | indented
 
 title "Summary"
 note "$(find examples/kubernetes -name '*.yaml' | wc -l) examples stored, $(find examples/rejected -name '*.yaml' | wc -l) refused with every error named, after ${SECONDS} s in all"
