@@ -1,5 +1,5 @@
 //! The documents name what is there: paths in ARCHITECTURE.md, docs/adding.md and the decisions, make targets and links in README.md and CONTRIBUTING.md,
-//! codes in docs/compat.md, and in README.md every metric.
+//! codes in docs/compat.md, in README.md every metric, in docs/provider.md what a probe says and where it ends.
 
 // clippy.toml allows these in test functions only, not in their helpers.
 #![allow(clippy::panic)]
@@ -72,6 +72,12 @@ fn links_between_documents_lead_somewhere() {
         "docs/compat.md",
         "docs/chart.md",
         "docs/gitops.md",
+        "docs/provider.md",
+        "docs/security.md",
+        "docs/operations.md",
+        "examples/argocd/README.md",
+        "examples/everything/README.md",
+        "examples/flux/README.md",
     ] {
         let folder = Path::new(document).parent().unwrap().to_str().unwrap().to_owned();
         let text = read(document);
@@ -127,5 +133,32 @@ fn the_table_of_metrics_is_what_is_registered() {
     // Nor is any other name in the text.
     for name in quoted(section).filter_map(|text| text.split(' ').next()) {
         assert!(!name.starts_with("mcp_operator_") || section.contains(&format!("| `{name}` |")), "{name}");
+    }
+}
+
+/// The other way round, that what a probe says is in the table, is held by tests/probe.rs.
+#[test]
+fn what_a_probe_is_documented_to_say_it_can_say() {
+    let page = read("docs/provider.md");
+    let table = page.split("\n## What a probe says\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let names = ["probe", "probe/verdict", "probe/material", "probe/asking"];
+    let sources = names.map(|name| read(&format!("src/provider/{name}.rs")));
+    let mut count = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        for part in quoted(row.split(" | ").next().unwrap()) {
+            assert!(sources.iter().any(|source| source.contains(part)), "nobody says: {part}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[test]
+fn the_limits_of_a_probe_are_the_documented_ones() {
+    let page = read("docs/provider.md");
+    let limits = mcp_hangar_operator::provider::probe::Limits::default();
+    assert_eq!((limits.pages, limits.tools), (64, 1024));
+    for text in [&format!("{} MiB", limits.bytes >> 20), "| 64; 1,024 (more are counted) |"] {
+        assert!(page.contains(text), "{text}");
     }
 }
