@@ -92,7 +92,7 @@ fn a_second_release_is_refused_and_one_that_takes_over_by_force_is_told_of_and_u
     let tools = json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProvider", "metadata": {"name": "tools", "namespace": "default"},
         "spec": {"mode": "Container", "container": {"image": "acme/tools:1"}}});
     site.api.create(&tools).ok();
-    let before = site.api.read(&tools);
+    let before = site.written(&tools);
     let good = bundles(&site);
     for helm in HELMS {
         for name in [RELEASE, "second"] {
@@ -119,7 +119,7 @@ fn a_second_release_is_refused_and_one_that_takes_over_by_force_is_told_of_and_u
     assert!(said.contains("second/second-mcp-hangar-operator-webhook"), "{said}");
     site.serves();
     stays_quiet(&site);
-    assert_eq!(site.api.read(&tools), before);
+    assert_eq!(site.written(&tools), before);
     // The first one gets its own back.
     HELM3.run(&site, &["uninstall", "second", "-n", "second", "--timeout=60s"]).works();
     HELM.upgrade(&site, OPERATOR, &["--take-ownership", "--force-conflicts"], &QUICK).works();
@@ -127,7 +127,7 @@ fn a_second_release_is_refused_and_one_that_takes_over_by_force_is_told_of_and_u
     eventually("every target is the first one's again", SETTLES * 2, || {
         (bundles(&site) == good).then_some(())
     });
-    assert_eq!(site.api.read(&tools), before);
+    assert_eq!(site.written(&tools), before);
     site.api.delete(&path(&tools)).ok();
     figure(
         "two releases",
