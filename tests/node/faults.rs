@@ -145,12 +145,17 @@ fn permissions_that_are_missing_are_all_named_by_the_pod_and_once_granted_all_is
         &[&["install", RELEASE, OPERATOR, "-n", NAMESPACE, "--create-namespace"], flags.as_slice()].concat(),
     )
     .works();
-    let said = eventually("the pod says what it lacks", SETTLES, || {
+    // The end of it stands in the pod's status, which has room for 2 KiB; all of it in the log.
+    let end = eventually("the pod says what it lacks", SETTLES, || {
         let pods = site.api.get(PODS).body;
         let status = &pods["items"][0]["status"]["containerStatuses"][0];
         let ended = [&status["state"], &status["lastState"]].map(|state| state["terminated"].clone());
         let ended = ended.into_iter().find(|ended| ended["exitCode"] == 5)?;
         Some(ended["message"].as_str().unwrap_or("it ended without a message").to_owned())
+    });
+    assert!(end.contains("kubectl auth can-i") && end.contains("mend: "), "{end}");
+    let said = eventually("the log has it whole", SETTLES, || {
+        Some(site.logs(NAMESPACE, "-1")).filter(|logs| logs.contains("missing permissions"))
     });
     for words in [
         "secrets/mcp-hangar-operator-webhook-ca",
