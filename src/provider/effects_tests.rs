@@ -144,7 +144,8 @@ fn merge(base: &mut Value, written: Value) {
     }
 }
 
-fn rows<const N: usize>(table: &'static str) -> Vec<[&'static str; N]> {
+/// The rows of a table, without its comments.
+pub(super) fn rows<const N: usize>(table: &'static str) -> Vec<[&'static str; N]> {
     let lines = table.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.split(" | ").collect::<Vec<_>>().try_into().unwrap()).collect()
 }
@@ -154,7 +155,7 @@ fn effects() -> Vec<[&'static str; 5]> {
 }
 
 /// Whether `value` holds something at the path of a leaf.
-fn holds(value: &Value, leaf: &str) -> bool {
+pub(super) fn holds(value: &Value, leaf: &str) -> bool {
     let Some((step, rest)) = leaf.split_once('.') else {
         return leaf == "*" || !value[leaf.trim_end_matches("[]")].is_null();
     };

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::hash::{Keys, of_remote};
 use super::*;
+use crate::provider::effects_tests::{holds, rows};
 
 fn spec(text: &str) -> MCPProviderSpec {
     let mut value: Value = serde_saphyr::from_str(text).unwrap();
@@ -38,28 +39,10 @@ fn pointer(text: &str) -> String {
         .replace("BOX", &format!("{template}/spec/containers/0"))
 }
 
-fn rows() -> Vec<[&'static str; 4]> {
-    let lines = include_str!("rows.txt").lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.split(" | ").collect::<Vec<_>>().try_into().unwrap()).collect()
-}
-
-/// Whether `value` holds something at the path of a leaf.
-fn holds(value: &Value, leaf: &str) -> bool {
-    let Some((step, rest)) = leaf.split_once('.') else {
-        return leaf == "*" || !value[leaf.trim_end_matches("[]")].is_null();
-    };
-    let inner = &value[step.trim_end_matches("[]")];
-    if step.ends_with("[]") {
-        inner.as_array().is_some_and(|it| it.iter().any(|it| holds(it, rest)))
-    } else {
-        holds(inner, rest)
-    }
-}
-
 #[test]
 fn every_field_lands_where_its_row_says() {
     let plain = tree(&built(&spec("{}"), &[], &Contents::new()));
-    for [leaf, text, place, expected] in rows() {
+    for [leaf, text, place, expected] in rows(include_str!("rows.txt")) {
         let written: Value = serde_saphyr::from_str(text).unwrap();
         assert!(holds(&written, leaf), "{leaf} is not in {text}");
         let tree = tree(&built(&spec(text), &[], &Contents::new()));
