@@ -23,6 +23,8 @@ mod cluster;
 mod figures;
 #[path = "e2e/operator.rs"]
 mod operator;
+#[path = "e2e/scope.rs"]
+mod scope;
 
 #[path = "chart/alerts.rs"]
 mod alerts;

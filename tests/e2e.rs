@@ -52,6 +52,8 @@ mod operator;
 mod outage;
 #[path = "e2e/rbac.rs"]
 mod rbac;
+#[path = "e2e/scope.rs"]
+mod scope;
 #[path = "e2e/secrets.rs"]
 mod secrets;
 #[path = "e2e/webhook.rs"]

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use mcp_hangar_operator::manifests::{self, Endpoint};
+use mcp_hangar_operator::permissions::needed_in;
 use mcp_hangar_operator::permissions::rules::rules;
-use mcp_hangar_operator::permissions::{Scope, needed_in};
 use mcp_hangar_operator::provider::places::Places;
 use serde_json::{Value, json};
 
 use crate::helm::{CRDS, NAMESPACE, OPERATOR, RELEASE, find, helm4, helms, objects, read};
+use crate::scope::scope;
 
 /// Switches on all that is off by default.
 const EVERYTHING: [&str; 7] = [
@@ -94,18 +95,8 @@ fn webhooks_and_crds_are_those_of_the_code() {
 #[test]
 fn the_roles_are_what_the_code_needs() {
     let objects = rendered();
-    let needed = |namespace| {
-        rules(&needed_in(Scope {
-            namespace,
-            ca_secret: "mcp-hangar-operator-webhook-ca",
-            configuration_name: RELEASE,
-            applies: false,
-            own_ca: true,
-            lease: Some(RELEASE),
-            migrates: true,
-            places: Some(&Places::default()),
-        }))
-    };
+    let places = Places::default();
+    let needed = |namespace| rules(&needed_in(scope(namespace, &places)));
     let sorted = |rules: &Value| {
         let mut texts: Vec<String> = rules.as_array().unwrap().iter().map(Value::to_string).collect();
         texts.sort();
@@ -182,16 +173,8 @@ fn roles_stand_where_providers_are_watched_and_where_secrets_are_read() {
             [format!("watchNamespaces={}", json!(watched)), format!("secretNamespaces={}", json!(secrets))];
         let values = [values[0].as_str(), values[1].as_str()];
         let found = granted(&objects(&helm4().template(OPERATOR, &values).ok()));
-        let needed = needed_in(Scope {
-            namespace: NAMESPACE,
-            ca_secret: "mcp-hangar-operator-webhook-ca",
-            configuration_name: RELEASE,
-            applies: false,
-            own_ca: true,
-            lease: Some(RELEASE),
-            migrates: true,
-            places: Some(&Places::new(&watched, &secrets)),
-        });
+        let places = Places::new(&watched, &secrets);
+        let needed = needed_in(scope(NAMESPACE, &places));
         let wanted: BTreeSet<String> = needed
             .iter()
             .map(|it| {

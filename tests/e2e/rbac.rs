@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use mcp_hangar_operator::manifests::{self, Endpoint, NAMESPACE, RELEASE, SERVICE};
 use mcp_hangar_operator::permissions::rules::{Rules, rules};
-use mcp_hangar_operator::permissions::{Permission, Scope, needed_in};
+use mcp_hangar_operator::permissions::{Permission, needed_in};
 use mcp_hangar_operator::provider::places::Places;
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ use crate::operator::{LOOPBACK, Operator};
 use crate::provider::{
     Server, condition, container, deployment, events, object, provider, remote, service, state, status,
 };
+use crate::scope::scope;
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const SECRET: &str = "/api/v1/namespaces/mcp-system/secrets/mcp-hangar-operator-webhook-ca";
@@ -32,16 +33,7 @@ const AT_ONCE: usize = 12;
 type Grant = (Option<String>, PolicyRule);
 
 fn grants(places: &Places) -> Vec<Grant> {
-    let needed = needed_in(Scope {
-        namespace: NAMESPACE,
-        ca_secret: "mcp-hangar-operator-webhook-ca",
-        configuration_name: RELEASE,
-        applies: false,
-        own_ca: true,
-        lease: Some(RELEASE),
-        migrates: true,
-        places: Some(places),
-    });
+    let needed = needed_in(scope(NAMESPACE, places));
     let namespaces: BTreeSet<_> = needed.iter().map(|permission| permission.namespace.clone()).collect();
     let of = |place: Option<String>| {
         let here: Vec<Permission> = needed.iter().filter(|it| it.namespace == place).cloned().collect();

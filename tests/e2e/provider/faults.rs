@@ -5,15 +5,21 @@ use serde_json::json;
 
 use super::*;
 
+/// A remote provider whose probes wait for 20 seconds.
+fn patient(server: &Fake) -> Value {
+    let mut spec = remote(&server.url());
+    spec["healthCheck"]["interval"] = json!("20s");
+    spec["healthCheck"]["timeout"] = json!("20s");
+    spec
+}
+
 #[test]
 fn a_server_that_hangs_delays_no_other() {
     let site = shared();
     let namespace = site.namespace("provider-slow");
     let hangs = RUNTIME.block_on(Fake::new(|_| Reply::Hang));
     let server = Server::start();
-    let mut spec = remote(&hangs.url());
-    spec["healthCheck"]["interval"] = json!("20s");
-    spec["healthCheck"]["timeout"] = json!("20s");
+    let spec = patient(&hangs);
     for n in 0..20 {
         site.api.create(&provider(namespace, &format!("slow{n}"), &spec)).ok();
     }
@@ -238,10 +244,7 @@ fn a_provider_that_goes_away_in_the_middle_of_everything_leaves_no_trace_and_may
     let namespace = site.namespace("provider-gone");
     let hangs = RUNTIME.block_on(Fake::new(|_| Reply::Hang));
     let server = Server::start();
-    let mut slow = remote(&hangs.url());
-    slow["healthCheck"]["interval"] = json!("20s");
-    slow["healthCheck"]["timeout"] = json!("20s");
-    let specs = [slow, remote(&server.fake.url()), container()];
+    let specs = [patient(&hangs), remote(&server.fake.url()), container()];
     for round in 0..30_u64 {
         let object = provider(namespace, &format!("fleeting{round}"), &specs[round as usize % specs.len()]);
         site.api.create(&object).ok();
