@@ -182,7 +182,7 @@ async fn wish(ctx: &Context, known: &Known, life: &mut Life) -> Result<Wish, Clu
     };
     // What is asked where and how patiently rolls no pods, and is worth another try as much as a new template is.
     let patience = settings.health_check.as_ref().map(|check| check.timeout);
-    let hash = hash.map(|hash| format!("{hash} {endpoint} {patience:?}"));
+    let hash = hash.map(|hash| hash::short(&format!("{hash} {endpoint} {patience:?}")));
     Ok(Wish { spec: judged, settings, endpoint, contents, hash, objects, trouble })
 }
 

@@ -163,9 +163,21 @@ pub(crate) enum News<K> {
 struct Seen {
     known: HashSet<Key>,
     listing: HashSet<Key>,
+    /// Of the object before: lists are sorted by it, and so its text is held once.
+    namespace: Arc<str>,
 }
 
 impl Seen {
+    fn key(&mut self, object: &impl ResourceExt) -> Key {
+        let mut key = Key::of(object);
+        if key.namespace == self.namespace {
+            key.namespace = Arc::clone(&self.namespace);
+        } else {
+            self.namespace = Arc::clone(&key.namespace);
+        }
+        key
+    }
+
     fn take<K: ResourceExt>(&mut self, event: watcher::Event<K>) -> Vec<News<K>> {
         match event {
             watcher::Event::Init => {
@@ -173,7 +185,7 @@ impl Seen {
                 Vec::new()
             }
             watcher::Event::InitApply(found) => {
-                let key = Key::of(&found);
+                let key = self.key(&found);
                 self.listing.insert(key.clone());
                 vec![News::Is(key, found)]
             }
@@ -185,7 +197,7 @@ impl Seen {
                 news
             }
             watcher::Event::Apply(found) => {
-                let key = Key::of(&found);
+                let key = self.key(&found);
                 self.known.insert(key.clone());
                 vec![News::Is(key, found)]
             }

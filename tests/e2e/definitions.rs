@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::shared;
+use crate::cluster::{shared, unattended};
 use crate::examples::{FOLDERS, examples, leaves, yaml_files};
 
 /// The definitions in the API server.
@@ -132,7 +132,7 @@ fn kubectl_explains_the_fields_of_both_versions() {
 
 #[test]
 fn kubectl_get_shows_the_columns_of_each_kind_under_all_of_its_names() {
-    let site = shared();
+    let site = unattended();
     let namespace = site.namespace("columns");
     let mut objects = [
         json!({"kind": "MCPProvider", "spec": {"mode": "Remote", "remote": {"endpoint": "https://tools.example.com/mcp"}}}),

@@ -32,6 +32,9 @@ fn stored_versions(cluster: &Cluster, resource: &str) -> Value {
     crd(cluster, resource)["status"]["storedVersions"].clone()
 }
 
+/// Writes are counted: the controllers, which write statuses, look elsewhere.
+const ELSEWHERE: &str = "--watch-namespaces=elsewhere";
+
 /// An operator at an address that outlives it, like that of a Service.
 fn operator(cluster: &Cluster, name: &str, port: u16, rate: u32) -> (Operator, Metrics) {
     let rate = format!("--migrate-rate={rate}");
@@ -44,6 +47,7 @@ fn operator(cluster: &Cluster, name: &str, port: u16, rate: u32) -> (Operator, M
         "--leader-elect-renew-deadline=2s",
         "--leader-elect-retry-period=500ms",
         &rate,
+        ELSEWHERE,
     ];
     let operator = Operator::start(&cluster.folder, name, &[LOOPBACK.as_slice(), &flags].concat());
     let metrics = Metrics::of(&operator);
@@ -272,8 +276,7 @@ fn good(name: &str) -> Value {
 /// A fleet over this many objects that are stored as v1alpha1, and must not be for much longer.
 fn behind(name: &str, size: usize, rate: u32, objects: usize) -> Fleet {
     let rate = format!("--migrate-rate={rate}");
-    // Writes are counted: the controllers, which write statuses, look elsewhere.
-    let fleet = Fleet::start(name, size, &[&rate, "--watch-namespaces=elsewhere"]);
+    let fleet = Fleet::start(name, size, &[&rate, ELSEWHERE]);
     store_as(&fleet.cluster, "v1alpha1");
     for number in 0..objects {
         fleet.cluster.api.create(&good(&format!("object-{number:03}"))).ok();

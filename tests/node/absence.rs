@@ -156,8 +156,7 @@ fn an_uninstall_with_the_operator_alive_or_dead_leaves_nothing_in_the_way_and_an
         for object in &objects {
             site.api.create(object).ok();
         }
-        let before =
-            objects[..2].iter().map(|object| site.api.read_as(object, "v1beta1")).collect::<Vec<_>>();
+        let before = objects[..2].iter().map(|object| site.written(object)).collect::<Vec<_>>();
         if !alive {
             scale_to_zero(&site);
         }
@@ -173,7 +172,7 @@ fn an_uninstall_with_the_operator_alive_or_dead_leaves_nothing_in_the_way_and_an
         // Unjudged, but by the schema.
         site.api.create(&provider("kept", "unjudged")).ok();
         site.api.delete(&path(&provider("kept", "unjudged"))).ok();
-        assert!(site.api.read_as(&before[0], "v1beta1")["spec"]["mode"] == "Container");
+        assert_eq!(site.written(&objects[0]), before[0]);
         assert!(site.api.get(&path(&objects[1])).message().contains("conversion webhook"), "v1alpha1 waits");
         site.api.delete("/api/v1/namespaces/doomed").ok();
         eventually("a namespace goes with its objects", SOON, || {
@@ -182,7 +181,7 @@ fn an_uninstall_with_the_operator_alive_or_dead_leaves_nothing_in_the_way_and_an
         helm.install(&site, NAMESPACE, &QUICK, &[]).works();
         site.serves();
         for (object, before) in objects[..2].iter().zip(&before) {
-            assert_eq!(&site.api.read_as(object, "v1beta1"), before);
+            assert_eq!(&site.written(object), before);
             assert_eq!(site.api.read_as(object, "v1alpha1")["metadata"]["uid"], before["metadata"]["uid"]);
         }
         assert_eq!(authority(&site.api), ca, "the CA of the kept Secret");

@@ -103,6 +103,11 @@ impl Cluster {
         format!("{address}:443").parse().unwrap()
     }
 
+    /// What users wrote of an object: all but the status and who wrote what when, which change while controllers run.
+    pub(crate) fn written(&self, object: &Value) -> Value {
+        written(self.api.read_as(object, "v1beta1"))
+    }
+
     /// The names of objects at a path.
     pub(crate) fn names(&self, path: &str) -> Vec<String> {
         let list = self.api.get(path);
@@ -372,4 +377,12 @@ impl Drop for Alone {
             Err(left) => panic!("{left}"),
         }
     }
+}
+
+/// What users wrote of a live object.
+pub(crate) fn written(mut live: Value) -> Value {
+    live.as_object_mut().unwrap().remove("status");
+    let metadata = live["metadata"].as_object_mut().unwrap();
+    metadata.retain(|key, _| !["resourceVersion", "managedFields"].contains(&key.as_str()));
+    live
 }

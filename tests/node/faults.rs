@@ -92,7 +92,7 @@ fn a_second_release_is_refused_and_one_that_takes_over_by_force_is_told_of_and_u
     let tools = json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProvider", "metadata": {"name": "tools", "namespace": "default"},
         "spec": {"mode": "Container", "container": {"image": "acme/tools:1"}}});
     site.api.create(&tools).ok();
-    let before = site.api.read(&tools);
+    let before = site.written(&tools);
     let good = bundles(&site);
     for helm in HELMS {
         for name in [RELEASE, "second"] {
@@ -119,7 +119,7 @@ fn a_second_release_is_refused_and_one_that_takes_over_by_force_is_told_of_and_u
     assert!(said.contains("second/second-mcp-hangar-operator-webhook"), "{said}");
     site.serves();
     stays_quiet(&site);
-    assert_eq!(site.api.read(&tools), before);
+    assert_eq!(site.written(&tools), before);
     // The first one gets its own back.
     HELM3.run(&site, &["uninstall", "second", "-n", "second", "--timeout=60s"]).works();
     HELM.upgrade(&site, OPERATOR, &["--take-ownership", "--force-conflicts"], &QUICK).works();
@@ -127,7 +127,7 @@ fn a_second_release_is_refused_and_one_that_takes_over_by_force_is_told_of_and_u
     eventually("every target is the first one's again", SETTLES * 2, || {
         (bundles(&site) == good).then_some(())
     });
-    assert_eq!(site.api.read(&tools), before);
+    assert_eq!(site.written(&tools), before);
     site.api.delete(&path(&tools)).ok();
     figure(
         "two releases",
@@ -145,12 +145,17 @@ fn permissions_that_are_missing_are_all_named_by_the_pod_and_once_granted_all_is
         &[&["install", RELEASE, OPERATOR, "-n", NAMESPACE, "--create-namespace"], flags.as_slice()].concat(),
     )
     .works();
-    let said = eventually("the pod says what it lacks", SETTLES, || {
+    // The end of it stands in the pod's status, which has room for 2 KiB; all of it in the log.
+    let end = eventually("the pod says what it lacks", SETTLES, || {
         let pods = site.api.get(PODS).body;
         let status = &pods["items"][0]["status"]["containerStatuses"][0];
         let ended = [&status["state"], &status["lastState"]].map(|state| state["terminated"].clone());
         let ended = ended.into_iter().find(|ended| ended["exitCode"] == 5)?;
         Some(ended["message"].as_str().unwrap_or("it ended without a message").to_owned())
+    });
+    assert!(end.contains("kubectl auth can-i") && end.contains("mend: "), "{end}");
+    let said = eventually("the log has it whole", SETTLES, || {
+        Some(site.logs(NAMESPACE, "-1")).filter(|logs| logs.contains("missing permissions"))
     });
     for words in [
         "secrets/mcp-hangar-operator-webhook-ca",

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::bundles::{HEALS, Repairs, TARGETS, bundles, stays_quiet};
 use crate::charts::{self, DROPPED, OPERATOR};
-use crate::cluster::{Site, alone, eventually};
+use crate::cluster::{Site, alone, eventually, written};
 use crate::examples::{FOLDERS, documents, examples, leaves, ours};
 use crate::figures::figure;
 use crate::release::{HELM, HELM3, HELMS, Helm, NAMESPACE, QUICK, RELEASE};
@@ -52,7 +52,7 @@ fn apply_examples(site: &Site) -> BTreeMap<String, Value> {
     stored(site)
 }
 
-/// Every object of ours as it is stored, with its resourceVersion.
+/// Every object of ours as users wrote it.
 fn stored(site: &Site) -> BTreeMap<String, Value> {
     let plurals = ["mcpproviders", "mcpprovidergroups", "mcpdiscoverysources"];
     let lists = plurals.map(|plural| {
@@ -64,7 +64,9 @@ fn stored(site: &Site) -> BTreeMap<String, Value> {
     });
     let items = lists.iter().flat_map(|list| list["items"].as_array().unwrap().clone());
     items
-        .map(|item| (format!("{}/{}", item["metadata"]["namespace"], item["metadata"]["name"]), item))
+        .map(|item| {
+            (format!("{}/{}", item["metadata"]["namespace"], item["metadata"]["name"]), written(item))
+        })
         .collect()
 }
 

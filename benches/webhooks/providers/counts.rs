@@ -54,10 +54,12 @@ impl Counts {
     }
 
     /// All calls that came after but watches, which end and begin again by themselves.
-    pub(crate) fn calls_since(&self, before: &Self) -> u64 {
+    pub(crate) fn calls_since(&self, before: &Self) -> Self {
         let of = |name: &String| before.0.get(name).copied().unwrap_or(0);
-        let reads = self.only(&READS).map(|(name, count)| count - of(name)).sum::<u64>();
-        reads + self.since(before).sum()
+        let reads = self.only(&READS).map(|(name, count)| (name.clone(), count - of(name)));
+        let mut all = self.since(before);
+        all.0.extend(reads.filter(|(_, count)| *count > 0));
+        all
     }
 
     /// Without those that this program made itself.

@@ -113,7 +113,16 @@ fn finish(value: &Value, references: &BTreeMap<Reference, Keys>, contents: &Cont
             }
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
+}
+
+/// A short digest, for what is only compared, and held for every provider.
+pub fn short(text: &str) -> String {
+    hex(Sha256::digest(text.as_bytes()).get(..8).unwrap_or_default())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// With its length before it, so that no two lists of parts look alike.

@@ -31,7 +31,7 @@ impl Course {
     }
 }
 
-/// Looks at status and gauge until told to stop: both courses, and the longest time for which they differed.
+/// Looks at status and gauge until told to stop, and once more: both courses, and the longest time for which they differed.
 fn follow(site: &Site, object: &Value, stop: &AtomicBool) -> (Course, Course, Duration) {
     let (namespace, name) = (&object["metadata"]["namespace"], &object["metadata"]["name"]);
     let (namespace, name) = (namespace.as_str().unwrap(), name.as_str().unwrap());
@@ -39,7 +39,8 @@ fn follow(site: &Site, object: &Value, stop: &AtomicBool) -> (Course, Course, Du
     let read = || site.api.read(object)["status"]["state"].as_str().map(str::to_owned);
     let (mut statuses, mut gauges, mut longest) = (Course::default(), Course::default(), Duration::ZERO);
     let mut agreed = Instant::now();
-    while !stop.load(Ordering::Relaxed) {
+    loop {
+        let is_last = stop.load(Ordering::Relaxed);
         let before = read();
         let gauge = shown(&metrics, namespace, name);
         let after = read();
@@ -50,8 +51,10 @@ fn follow(site: &Site, object: &Value, stop: &AtomicBool) -> (Course, Course, Du
         gauges.add(gauge);
         statuses.add(before);
         statuses.add(after);
+        if is_last {
+            return (statuses, gauges, longest);
+        }
     }
-    (statuses, gauges, longest)
 }
 
 #[test]
