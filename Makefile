@@ -50,6 +50,14 @@ lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
 bench: ## What webhooks and providers cost, against a bare server and through a real API server (BENCH_ARGS names parts); ends in 6 minutes
 	cargo bench --bench webhooks -- $(BENCH_ARGS)
 
+.PHONY: bench-groups
+bench-groups: ## What one change of a provider costs among 10,000 providers and 500 groups (BENCH_ARGS names a part); ends in a minute
+	cargo bench --bench selection -- $(BENCH_ARGS)
+
+.PHONY: bench-discovery
+bench-discovery: ## What a look at a discovery source costs beside its calls (BENCH_ARGS names a part); ends in a minute
+	cargo bench --bench discovery -- $(BENCH_ARGS)
+
 .PHONY: abuse
 abuse: ## Attack the webhook server in every way we know (ABUSE_ARGS names some): failed calls, latency, memory; ends in 5 minutes
 	cargo bench --bench abuse -- $(ABUSE_ARGS)

@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
+use mcp_hangar_webhooks::policy::Policy;
 
 use crate::cli::RunArgs;
 use crate::exit::RunError;
@@ -52,6 +53,8 @@ pub struct Context {
     pub migrate_rate: u32,
     /// Where providers are looked after.
     pub places: Places,
+    /// What the webhooks judge by, and so do controllers that make objects for others.
+    pub policy: Policy,
     /// Times of a CA rotation.
     pub schedule: Schedule,
     reporter: Reporter,
@@ -117,7 +120,9 @@ impl Context {
             configuration_name: args.configuration_name.clone(),
             lease: args.leader_elect.then(|| args.leader_elect_lease_name.clone()),
             migrate_rate: args.migrate_rate,
-            places: Places::new(&args.watch_namespaces, &args.secret_namespaces),
+            places: Places::new(&args.watch_namespaces, &args.secret_namespaces)
+                .with_configmaps(&args.configmap_namespaces),
+            policy: args.policy(),
             schedule: args.rotation.schedule(),
             settled: AtomicBool::new(false),
         }

@@ -146,6 +146,15 @@ pub fn needed_in(scope: Scope<'_>) -> Vec<Permission> {
     for &place in &watched {
         add(&["list", "watch"], GROUP, "mcpproviders", place, None);
         add(&["patch"], GROUP, "mcpproviders/status", place, None);
+        add(&["list", "watch"], GROUP, "mcpprovidergroups", place, None);
+        add(&["patch"], GROUP, "mcpprovidergroups/status", place, None);
+        // A source makes, changes and deletes providers, and has a finalizer where it blocks its deletion.
+        add(&["get", "create", "patch", "delete"], GROUP, "mcpproviders", place, None);
+        add(&["get", "list", "watch", "patch"], GROUP, "mcpdiscoverysources", place, None);
+        add(&["patch"], GROUP, "mcpdiscoverysources/status", place, None);
+        add(&["update"], GROUP, "mcpdiscoverysources/finalizers", place, None);
+        // Which namespaces a source selects, their labels say.
+        add(&WATCH, "", "namespaces", None, place);
         // Some clusters ask for this of who sets an owner that blocks deletion.
         add(&["update"], GROUP, "mcpproviders/finalizers", place, None);
         add(&KEEP, "apps", "deployments", place, None);
@@ -156,6 +165,9 @@ pub fn needed_in(scope: Scope<'_>) -> Vec<Permission> {
     }
     for place in scope.places.map(Places::secrets).unwrap_or_default() {
         add(&WATCH, "", "secrets", place, None);
+    }
+    for place in scope.places.map(Places::configmaps).unwrap_or_default() {
+        add(&WATCH, "", "configmaps", place, None);
     }
     add(&["create"], GROUP, "mcpproviders", namespace, None);
     if !watched.contains(&None) {

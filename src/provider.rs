@@ -13,6 +13,7 @@ pub mod build;
 pub mod conditions;
 #[cfg(test)]
 mod effects_tests;
+pub mod feed;
 mod fetch;
 mod keeper;
 mod life;
@@ -20,14 +21,18 @@ mod pack;
 pub mod places;
 pub mod probe;
 mod probing;
-mod queue;
+pub(crate) mod queue;
 mod reconcile;
 mod resolve;
 pub mod state;
 mod status;
-mod watch;
+pub(crate) mod watch;
 
-/// Keeps all providers, until dropped.
-pub async fn keep(ctx: &Arc<Context>) {
-    keeper::keep(ctx).await;
+use feed::Feed;
+pub use fetch::Key;
+pub(crate) use fetch::Known;
+
+/// Keeps all providers, until dropped; others hear of them by `feed`.
+pub async fn keep(ctx: &Arc<Context>, feed: &Feed) {
+    keeper::keep(ctx, feed).await;
 }

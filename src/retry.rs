@@ -335,6 +335,19 @@ impl Link {
         }
     }
 
+    /// Says why an object of that kind is tried again, where nobody else says it.
+    pub fn tell(&self, kind: &str, object: &str, error: &ClusterError) {
+        use Trouble::{Away, Conflict, Credentials, Forbidden, NotFound, Rejected, Terminating};
+        let is_expected = match error.trouble() {
+            // Said where the connection is watched over; or somebody was faster, and the change comes by the watch.
+            Away | Forbidden | Credentials | Conflict | NotFound | Terminating => true,
+            Rejected => false,
+        };
+        if !is_expected && self.say_now(&format!("{kind} {object}"), &error.to_string()) {
+            tracing::warn!(object, kind = error.kind(), "{error}; it is tried again");
+        }
+    }
+
     /// Whether a trouble that may go on for long is to be said now.
     pub fn say_now(&self, topic: &str, text: &str) -> bool {
         self.seldom.due(topic, text, Instant::now())

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use mcp_hangar_webhooks::observer::Observer;
-use mcp_hangar_webhooks::policy::Policy;
 use mcp_hangar_webhooks::service::{self, Limits, Rules, Webhooks};
 use mcp_hangar_webhooks::tls::{self, Drain, LeafResolver};
 use mcp_hangar_webhooks::validation::schema;
@@ -21,14 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{RunArgs, TlsMode};
 use crate::context::{Context, find_cluster};
+use crate::discovery;
 use crate::exit::RunError;
+use crate::group;
 use crate::health::{Health, bind, health_router, metrics_router};
 use crate::leader::{self, Election, Leadership};
 use crate::manifests::Endpoint;
 use crate::metrics::Metrics;
 use crate::migrate;
 use crate::permissions;
-use crate::provider;
+use crate::provider::{self, feed::Feed};
 use crate::trust::{self, Bundle, files, inject, lead, selftest, store};
 use crate::version::Build;
 
@@ -184,16 +185,7 @@ async fn until_drained(
 }
 
 fn webhook_router(args: &RunArgs, observer: Arc<dyn Observer>) -> Router {
-    let policy = Policy {
-        image_digest: args.image_digest_policy.into(),
-        configmap_namespaces: args
-            .configmap_namespaces
-            .iter()
-            .filter(|name| !name.is_empty())
-            .cloned()
-            .collect(),
-    };
-    let rules = Arc::new(Rules { policy, observer: Arc::clone(&observer) });
+    let rules = Arc::new(Rules { policy: args.policy(), observer: Arc::clone(&observer) });
     service::router(Webhooks::new(rules, observer, &Limits::default()))
 }
 
@@ -286,13 +278,20 @@ fn start_election(
 /// What only the leader does.
 fn start_leading(tasks: &mut JoinSet<RunError>, ctx: &Arc<Context>, leadership: &Leadership) {
     let (shared, lead) = (Arc::clone(ctx), leadership.clone());
-    tasks.spawn(async move { stops("the providers", lead.while_leading(|| provider::keep(&shared))).await });
+    tasks.spawn(async move { stops("the controllers", lead.while_leading(|| control(&shared))).await });
     if ctx.migrate_rate > 0 {
         let (shared, leadership) = (Arc::clone(ctx), leadership.clone());
         tasks.spawn(async move {
             stops("the storage migration", leadership.while_leading(|| migrate::keep(&shared))).await
         });
     }
+}
+
+/// The controllers: one watch of providers serves them all.
+async fn control(ctx: &Arc<Context>) {
+    let mut feed = Feed::default();
+    let (groups, sources) = (feed.listener(), feed.listener());
+    tokio::join!(provider::keep(ctx, &feed), group::keep(ctx, groups), discovery::keep(ctx, sources));
 }
 
 /// A task that never ends; should it, that is why the process does.

@@ -106,7 +106,7 @@ fn data(what: &str, error: &LoadDataError) -> String {
 }
 
 /// What the parser expected, where that comes from our types and not from the text, and the place.
-fn yaml(error: &serde_saphyr::Error) -> String {
+pub fn yaml(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error::{DuplicateMappingKey, Eof, SerdeMissingField, Unexpected};
     let error = error.without_snippet();
     let what = match error {

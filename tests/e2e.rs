@@ -26,6 +26,8 @@ mod confine;
 mod conversion;
 #[path = "e2e/definitions.rs"]
 mod definitions;
+#[path = "e2e/discovery.rs"]
+mod discovery;
 #[path = "e2e/drain.rs"]
 mod drain;
 #[path = "e2e/edges.rs"]
@@ -94,6 +96,8 @@ mod exposed;
 #[allow(dead_code)]
 #[path = "probe/fake.rs"]
 mod fake;
+#[path = "e2e/group.rs"]
+mod group;
 #[path = "e2e/provider.rs"]
 mod provider;
 #[path = "e2e/servers.rs"]

@@ -31,6 +31,9 @@ pub const WAKE: &str = "mcp-hangar.io/wake";
 /// On a discovered provider: `<source>/<origin>`. Ownership and pruning rest on it.
 pub const DISCOVERED_BY: &str = "mcp-hangar.io/discovered-by";
 
+/// On a discovered provider: a hash of what its source made of it, so that a field that is no longer found goes away.
+pub const DISCOVERED_HASH: &str = "mcp-hangar.io/discovered-hash";
+
 /// What discovery reads on Pods and Services under `spec.annotations.annotationPrefix`: `<prefix>/<name>`.
 pub mod discovered {
     /// The prefix where the source names none.

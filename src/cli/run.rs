@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
-use mcp_hangar_webhooks::policy::ImageDigestPolicy;
+use mcp_hangar_webhooks::policy::{ImageDigestPolicy, Policy};
 
 use super::value::{duration, label, subdomain};
 use crate::leader::elect::identity;
@@ -222,6 +222,15 @@ impl RotationArgs {
 const LONGEST_CA: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 
 impl RunArgs {
+    /// What the webhooks judge by.
+    pub fn policy(&self) -> Policy {
+        let names = self.configmap_namespaces.iter().filter(|name| !name.is_empty());
+        Policy {
+            image_digest: self.image_digest_policy.into(),
+            configmap_namespaces: names.cloned().collect(),
+        }
+    }
+
     /// What no value shows alone.
     pub(super) fn check(&self, command: &mut clap::Command) -> Result<(), clap::Error> {
         let Self { drain_minimum, drain_maximum, .. } = self;

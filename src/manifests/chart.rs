@@ -199,10 +199,15 @@ fn roles() -> Result<String, ChartError> {
     let (events, always) = (rules(&events), rules(&always));
     let is_new = |rule: &&PolicyRule| !providers.cluster.contains(rule);
     let secrets: Vec<_> = secrets.cluster.iter().filter(is_new).cloned().collect();
+    // Namespaces belong to no namespace: where only some are watched, the template names them.
+    let is_of_namespaces =
+        |rule: &PolicyRule| rule.resources.iter().flatten().any(|resource| resource == "namespaces");
+    let (selection, providers): (Vec<_>, Vec<_>) = providers.cluster.into_iter().partition(is_of_namespaces);
     let mut text = HEADER.to_owned();
     for (name, rules) in [
         ("clusterRules", &always.cluster),
-        ("providerRules", &providers.cluster),
+        ("providerRules", &providers),
+        ("selectionRules", &selection),
         ("providerSecretRules", &secrets),
         ("eventRules", &events.namespaced),
         ("migrationRules", &migration.cluster),

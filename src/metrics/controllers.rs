@@ -9,8 +9,9 @@ use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mcp_hangar_api::v1beta1::group::MCPProviderGroupStatus;
 use mcp_hangar_api::v1beta1::provider::ProviderState;
-use prometheus::{Error, HistogramVec, IntCounterVec};
+use prometheus::{Error, Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Register;
 
@@ -28,6 +29,9 @@ pub struct Controllers {
     reconciles: IntCounterVec,
     reconcile_duration: HistogramVec,
     reconcile_wait: HistogramVec,
+    members: IntGaugeVec,
+    sources: IntGauge,
+    scans: Histogram,
     /// None while this replica keeps none.
     providers: Mutex<Option<Providers>>,
 }
@@ -93,12 +97,23 @@ impl Controllers {
             &["controller"],
             &RECONCILE_BUCKETS,
         )?;
+        let members = r.gauges(
+            "group_provider_count",
+            "Members of a group in a state.",
+            &["namespace", "name", "state"],
+        )?;
+        let sources = r.gauge("discovery_source_count", "Discovery sources that are looked after.")?;
+        let scans = r.histogram(
+            "discovery_sync_duration_seconds",
+            "Time of a scan of a source, with the writes that follow.",
+            &RECONCILE_BUCKETS,
+        )?;
         r.options(STATE.0, STATE.1, &["namespace", "name", "state"]);
         for family in &FAMILIES {
             r.options(family.name, family.help, &["namespace", "name"]);
         }
         let providers = Mutex::new(Some(Providers::new()));
-        Ok(Self { reconciles, reconcile_duration, reconcile_wait, providers })
+        Ok(Self { reconciles, reconcile_duration, reconcile_wait, members, sources, scans, providers })
     }
 
     /// A look at an object is over.
@@ -118,6 +133,51 @@ impl Controllers {
             it.state = Some(state);
             it.tools = tools.or(it.tools);
         });
+    }
+
+    /// What a group's status says.
+    pub fn group(&self, namespace: &str, name: &str, status: &MCPProviderGroupStatus) {
+        let MCPProviderGroupStatus {
+            ready_count,
+            degraded_count,
+            cold_count,
+            dead_count,
+            initializing_count,
+            ..
+        } = status;
+        for (state, word) in STATES {
+            let count = match state {
+                ProviderState::Cold => cold_count,
+                ProviderState::Initializing => initializing_count,
+                ProviderState::Ready => ready_count,
+                ProviderState::Degraded => degraded_count,
+                ProviderState::Dead => dead_count,
+            };
+            let gauge = self.members.with_label_values(&[namespace, name, word]);
+            gauge.set(count.unwrap_or(0).into());
+        }
+    }
+
+    /// There is no such group any more. Its series may never have been there.
+    pub fn group_is_gone(&self, namespace: &str, name: &str) {
+        for (_, word) in STATES {
+            let _ = self.members.remove_label_values(&[namespace, name, word]);
+        }
+    }
+
+    /// This replica says nothing of groups any more.
+    pub fn no_groups(&self) {
+        self.members.reset();
+    }
+
+    /// Discovery sources that are looked after; none where this replica does not lead.
+    pub fn sources(&self, count: usize) {
+        self.sources.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A scan of a source is over.
+    pub fn scanned(&self, took: Duration) {
+        self.scans.observe(took.as_secs_f64());
     }
 
     /// A probe of a provider failed.

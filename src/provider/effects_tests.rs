@@ -1,8 +1,9 @@
 //! No field without an effect: every leaf of every `spec` is changed by a row and the change is seen, or stands in
 //! `without_effect.txt` with the reason.
 //!
-//! Rows about workloads are in `build/rows.txt` and judged there; those of `effects.txt` are judged here, by what the
-//! server is asked and by the course that a provider takes through its states in a few worlds.
+//! Rows about workloads are in `build/rows.txt` and judged there, those about groups in `group/effects.txt`, those about
+//! sources in `discovery/leaves.rs`; those of `effects.txt` are judged here, by what the server is asked and by the course
+//! that a provider takes through its states in a few worlds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +16,10 @@ use super::build::{Contents, Provider, Reference, build};
 use super::probe::Probe as Question;
 use super::resolve::{of_mode, probe};
 use super::state::{Observation, Probe, Settings, State, step};
+use crate::discovery::leaves::EFFECTS as SOURCES;
 
 /// Lines of `without_effect.txt`. It may only fall: a field that is new has its effect from the first day.
-const WITHOUT_EFFECT: usize = 48;
+const WITHOUT_EFFECT: usize = 14;
 /// Whose leaves are not looked at one by one: core/v1 has them, or another kind.
 const WHOLE: [&str; 2] = ["pod.affinity", "providerTemplate.spec"];
 const BASES: [(&str, &str); 4] = [
@@ -223,6 +225,12 @@ fn every_leaf_of_every_kind_has_a_row_that_sees_its_effect_or_stands_in_the_list
         .map(|[leaf, ..]| leaf)
         .chain(effects().iter().map(|[leaf, ..]| leaf))
         .map(|leaf| format!("MCPProvider {leaf}"))
+        .chain(
+            rows::<3>(include_str!("../group/effects.txt"))
+                .iter()
+                .map(|[leaf, ..]| format!("MCPProviderGroup {leaf}")),
+        )
+        .chain(SOURCES.iter().map(|(leaf, ..)| format!("MCPDiscoverySource {leaf}")))
         .collect();
     let listed: Vec<String> = rows::<3>(include_str!("without_effect.txt"))
         .iter()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use mcp_hangar_api::v1beta1::provider::{MCPProviderSpec, MCPProviderStatus};
 use mcp_hangar_api::{GROUP, PROVIDER_LABEL};
@@ -23,26 +24,29 @@ use super::watch::Change;
 
 /// Namespace and name. Clones share the texts: a provider is named in half a dozen tables.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key {
+pub struct Key {
     /// The namespace.
-    pub(super) namespace: Arc<str>,
+    pub namespace: Arc<str>,
     /// The name.
-    pub(super) name: Arc<str>,
+    pub name: Arc<str>,
 }
 
 /// A provider as it is stored.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) key: Key,
-    pub(super) uid: String,
-    pub(super) generation: i64,
-    pub(super) resource_version: String,
+pub(crate) struct Known {
+    pub(crate) key: Key,
+    pub(crate) uid: String,
+    pub(crate) generation: i64,
+    pub(crate) resource_version: String,
+    /// The uid of its controller.
+    pub(crate) owner: Option<String>,
     /// It is being deleted.
-    pub(super) is_going: bool,
-    pub(super) annotations: BTreeMap<String, String>,
+    pub(crate) is_going: bool,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
     /// Its spec as JSON.
-    pub(super) spec: Box<str>,
-    pub(super) status: MCPProviderStatus,
+    pub(crate) spec: Box<str>,
+    pub(crate) status: MCPProviderStatus,
     /// The version in which the user writes.
     pub(super) version: Version,
 }
@@ -197,12 +201,12 @@ fn owner(key: &Key, pod: &Packed) -> Option<Key> {
 
 impl Key {
     /// Of any object.
-    pub(super) fn of(object: &impl ResourceExt) -> Self {
+    pub(crate) fn of(object: &impl ResourceExt) -> Self {
         Self { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() }
     }
 
     /// Another name in the same namespace.
-    pub(super) fn named(&self, name: &str) -> Self {
+    pub(crate) fn named(&self, name: &str) -> Self {
         Self { namespace: Arc::clone(&self.namespace), name: name.into() }
     }
 
@@ -237,7 +241,11 @@ struct Metadata {
     resource_version: String,
     deletion_timestamp: Option<Box<RawValue>>,
     #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
     annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    owner_references: Vec<OwnerReference>,
     written_in: Option<String>,
 }
 
@@ -245,8 +253,16 @@ impl Known {
     /// Opens what is kept of a provider. A status that cannot be read is none.
     pub(super) fn open(key: &Key, packed: &Packed) -> Option<Self> {
         let Stored { metadata, spec, status } = packed.open()?;
-        let Metadata { uid, generation, resource_version, deletion_timestamp, annotations, written_in } =
-            metadata;
+        let Metadata {
+            uid,
+            generation,
+            resource_version,
+            deletion_timestamp,
+            labels,
+            annotations,
+            owner_references,
+            written_in,
+        } = metadata;
         let is_old = written_in.is_some_and(|text| text == format!("{GROUP}/v1alpha1"));
         let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
         Some(Self {
@@ -254,12 +270,26 @@ impl Known {
             uid,
             generation,
             resource_version,
+            owner: owner_references
+                .into_iter()
+                .find(|owner| owner.controller == Some(true))
+                .map(|owner| owner.uid),
             is_going: deletion_timestamp.is_some(),
+            labels,
             annotations,
             spec: spec.map_or_else(|| "null".into(), Box::<str>::from),
             status: status.unwrap_or_default(),
             version: if is_old { Version::V1Alpha1 } else { Version::V1Beta1 },
         })
+    }
+
+    /// Of an object as the API server sends it.
+    #[cfg(test)]
+    pub(crate) fn read(object: &serde_json::Value) -> Self {
+        use mcp_hangar_api::v1beta1::provider::MCPProvider;
+        let text = object.to_string();
+        let parcel: super::pack::Parcel<MCPProvider> = serde_json::from_str(&text).unwrap();
+        Self::open(&Key::of(&parcel), &parcel.packed).unwrap()
     }
 
     /// What it reads; nothing, where its spec cannot be read itself.

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::feed::Feed;
 use super::fetch::{Key, Mirror};
 use super::life::Life;
 use super::probing::Probing;
@@ -25,7 +26,7 @@ use crate::retry::{Attempts, ClusterError, LONGEST_WAIT, Trouble};
 const LOOKS: usize = 16;
 
 /// Keeps all providers for as long as it is polled.
-pub(super) async fn keep(ctx: &Arc<Context>) {
+pub(super) async fn keep(ctx: &Arc<Context>, feed: &Feed) {
     // Dropped last: a look that ends meanwhile leaves no series behind.
     let _metrics = Shown::begin(ctx);
     let Watches { mut changes, waiting } = Watches::start(ctx);
@@ -33,7 +34,13 @@ pub(super) async fn keep(ctx: &Arc<Context>) {
     loop {
         let due = keeper.due();
         tokio::select! {
-            Some(change) = changes.next() => keeper.heard(change),
+            Some(change) = changes.next() => {
+                feed.tell(&change);
+                keeper.heard(change);
+                if keeper.waiting.is_empty() {
+                    feed.listed();
+                }
+            }
             Some(done) = keeper.looks.join_next_with_id() => keeper.ended(done),
             ended = keeper.probing.ended() => {
                 if let Some(key) = ended {

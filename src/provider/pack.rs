@@ -115,7 +115,6 @@ impl Metadata {
         let entries = std::mem::take(&mut self.managed_fields);
         if is_ours {
             self.written_in = written_in(entries);
-            self.labels.clear();
         }
         // What others note on our own kinds is nothing to us; on what we make, it is compared.
         self.annotations.retain(|key, _| match is_ours {
@@ -234,7 +233,8 @@ mod tests {
         };
         assert_eq!(
             provider.packed.open::<Value>().unwrap(),
-            with(json!({"annotations": {"mcp-hangar.io/wake": "w"}, "writtenIn": "mcp-hangar.io/v1alpha1"}))
+            with(json!({"annotations": {"mcp-hangar.io/wake": "w"}, "labels": {"l": "1"},
+                "writtenIn": "mcp-hangar.io/v1alpha1"}))
         );
         let deployment: Parcel<Deployment> = serde_json::from_str(&text).unwrap();
         let annotations = json!({"mcp-hangar.io/wake": "w", "mcp-hangar.iox": "x", "note": "n"});

@@ -8,6 +8,7 @@
 pub struct Places {
     watched: Vec<String>,
     secrets: Vec<String>,
+    configmaps: Vec<String>,
 }
 
 /// In a list of namespaces: all.
@@ -26,7 +27,27 @@ impl Places {
         if watched.iter().any(|name| name == ALL) {
             watched.clear();
         }
-        Self { watched, secrets: named(secrets) }
+        Self { watched, secrets: named(secrets), configmaps: Vec::new() }
+    }
+
+    /// Whose ConfigMaps a discovery source of another namespace may name, `*` for all.
+    pub fn with_configmaps(mut self, names: &[String]) -> Self {
+        self.configmaps = names.iter().filter(|name| !name.is_empty()).cloned().collect();
+        self.configmaps.sort();
+        self.configmaps.dedup();
+        self
+    }
+
+    /// Where ConfigMaps are read although no provider is looked after.
+    pub fn configmaps(&self) -> Vec<Option<&str>> {
+        if self.watched.is_empty() {
+            return Vec::new();
+        }
+        if self.configmaps.iter().any(|name| name == ALL) {
+            return vec![None];
+        }
+        let is_else = |name: &&String| !self.watched.contains(name);
+        self.configmaps.iter().filter(is_else).map(|name| Some(name.as_str())).collect()
     }
 
     /// Where providers are looked after.
@@ -55,6 +76,18 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn config_maps_of_other_namespaces_are_read_where_the_flag_says_so() {
+        let names = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        for (watched, configmaps, reads) in
+            [("", "", ""), ("", "a,*", ""), ("a", "", ""), ("a", "a,b", "b"), ("a,b", "c,*", "*")]
+        {
+            let places = Places::new(&names(watched), &[]).with_configmaps(&names(configmaps));
+            let found: Vec<_> = places.configmaps().into_iter().map(|place| place.unwrap_or("*")).collect();
+            assert_eq!(found.join(" "), reads, "{watched} {configmaps}");
+        }
+    }
 
     #[test]
     fn flags_say_where_to_look_and_where_to_read_secrets() {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// Things by the time at which they are due.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     order: BTreeSet<(Instant, T)>,
     times: HashMap<T, Instant>,
 }
@@ -22,7 +22,7 @@ impl<T> Default for Queue<T> {
 
 impl<T: Ord + Hash + Clone> Queue<T> {
     /// Due at that time, or earlier where that was said before.
-    pub(super) fn add(&mut self, thing: T, at: Instant) {
+    pub(crate) fn add(&mut self, thing: T, at: Instant) {
         if self.times.get(&thing).is_some_and(|known| *known <= at) {
             return;
         }
@@ -32,25 +32,25 @@ impl<T: Ord + Hash + Clone> Queue<T> {
     }
 
     /// Due at that time, whatever was said before.
-    pub(super) fn set(&mut self, thing: T, at: Instant) {
+    pub(crate) fn set(&mut self, thing: T, at: Instant) {
         self.remove(&thing);
         self.add(thing, at);
     }
 
     /// Never due.
-    pub(super) fn remove(&mut self, thing: &T) {
+    pub(crate) fn remove(&mut self, thing: &T) {
         if let Some(at) = self.times.remove(thing) {
             self.order.remove(&(at, thing.clone()));
         }
     }
 
     /// When something is due next.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.order.first().map(|(at, _)| *at)
     }
 
     /// The first that is due, taken out.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<T> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<T> {
         self.next().filter(|at| *at <= now)?;
         let (_, thing) = self.order.pop_first()?;
         self.times.remove(&thing);

@@ -120,11 +120,12 @@ impl Watches {
 }
 
 /// The resource of providers, read as it comes.
-pub(super) fn resource() -> ApiResource {
+pub(crate) fn resource() -> ApiResource {
     ApiResource::erase::<MCPProvider>(&())
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+/// Objects of one namespace, or of all.
+pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = NamespaceResourceScope>,
     K::DynamicType: Default,
@@ -148,9 +149,12 @@ fn slim(mut pod: Pod) -> Packed {
 }
 
 /// One object, or the end of a list.
-enum News<K> {
+pub(crate) enum News<K> {
+    /// It is there, like this.
     Is(Key, K),
+    /// It is not there any more.
     Gone(Key),
+    /// All that were there have been told.
     Listed,
 }
 
@@ -206,7 +210,8 @@ impl Seen {
     }
 }
 
-fn news<K>(
+/// What a watch tells, for as long as it is polled; its failures are noted and tried again.
+pub(crate) fn news<K>(
     ctx: &Arc<Context>,
     api: Api<K>,
     config: watcher::Config,

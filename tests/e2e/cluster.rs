@@ -23,6 +23,8 @@ mod output;
 const SETTLES: Duration = Duration::from_secs(60);
 /// A namespace of the shared cluster in which conversion works and no rule is asked: anything the schema takes is stored.
 pub(crate) const LAWLESS: &str = "lawless";
+/// A namespace whose ConfigMaps discovery sources elsewhere may name.
+pub(crate) const CATALOGUE: &str = "catalogue";
 /// The name by which the API server knows an operator beside it.
 pub(crate) const CERTIFIED: &str = "127.0.0.1";
 /// Clusters at the same time, beside the shared one.
@@ -169,7 +171,8 @@ impl Site {
 
 /// Flags for an operator beside the cluster, which then installs everything itself.
 pub(crate) fn beside() -> Vec<&'static str> {
-    [LOOPBACK.as_slice(), &["--webhook-url", "https://127.0.0.1:0"]].concat()
+    let flags = ["--webhook-url", "https://127.0.0.1:0", "--configmap-namespaces", CATALOGUE];
+    [LOOPBACK.as_slice(), &flags].concat()
 }
 
 /// The shared cluster, for one test.

@@ -232,6 +232,8 @@ fn the_operator_does_everything_with_exactly_its_roles_and_names_each_one_that_i
         cluster.api.get(&published).ok()["items"].as_array().filter(|items| !items.is_empty()).map(drop)
     });
     providers_live(&cluster);
+    crate::group::lives(&cluster);
+    crate::discovery::lives_a_whole_life(&cluster);
     check(
         &cluster.folder.join("complete"),
         0,

@@ -102,6 +102,12 @@ fn breaker(written: shape::CircuitBreaker) -> Breaker {
     }
 }
 
+/// Failures in a row that the status of such a provider counts at most: more of them are no news.
+pub(crate) fn most_counted(check: shape::HealthCheck, circuit: shape::CircuitBreaker) -> u32 {
+    let check = health_check(check).map_or(0, |check| check.failure_threshold);
+    check.max(breaker(circuit).failure_threshold)
+}
+
 fn time(text: Option<&str>, default: u64) -> Duration {
     text.and_then(|text| duration::parse(text).ok())
         .and_then(|time| u64::try_from(time.nanos()).ok())

@@ -7,8 +7,33 @@ use regex_syntax::ast::{self, Ast};
 
 use super::text::LONGEST_PARSED;
 
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub struct Pattern(regex::bytes::Regex);
+
+impl Pattern {
+    /// Judges and compiles it.
+    pub fn compile(text: &str) -> Result<Self, String> {
+        compiled(text).map(Self)
+    }
+
+    /// Whether it matches somewhere in the text; in time proportional to it.
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.is_match(text.as_bytes())
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
 /// A pattern in the syntax that Rust and Go share, with bounded memory.
 pub fn judge(text: &str) -> Result<(), String> {
+    compiled(text).map(drop)
+}
+
+fn compiled(text: &str) -> Result<regex::bytes::Regex, String> {
     const LARGEST: usize = 256 * 1024;
     if text.len() > LONGEST_PARSED {
         return Err("must be a shorter regular expression".to_owned());
@@ -19,14 +44,14 @@ pub fn judge(text: &str) -> Result<(), String> {
     })?;
     ast::visit(&parsed, Shared)?;
     // ASCII classes, as Go has them: names of objects are ASCII, and compiled patterns stay small.
-    regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(LARGEST).build().map(drop).map_err(
-        |error| match error {
+    regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(LARGEST).build().map_err(|error| {
+        match error {
             regex::Error::CompiledTooBig(_) => "is too large when compiled; repeat less".to_owned(),
             _ => {
                 "must be a regular expression over ASCII, without \\p; write for example \"[a-z]\"".to_owned()
             }
-        },
-    )
+        }
+    })
 }
 
 /// Refuses what Rust's regular expressions have and Go's do not.
