@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::{as_version, path};
 use crate::cluster::{Site, borrow_one, eventually};
+use crate::provider::state;
 use crate::trust::{TARGETS, bundles};
 
 /// All is well again this long after the operator or the API server is.
@@ -177,14 +178,18 @@ fn in_a_cluster_a_missing_namespace_is_said_with_what_to_do() {
 fn an_operator_that_starts_again_changes_no_object_that_nobody_touched() {
     let mut site = borrow_one();
     namespace(&site);
-    let (new, old) = (
-        provider("untouched"),
-        json!({"apiVersion": "mcp-hangar.io/v1alpha1", "kind": "MCPProviderGroup",
-        "metadata": {"name": "untouched", "namespace": "outage"}, "spec": {"selector": {}, "sessionAffinity": {"enabled": true}}}),
-    );
+    let asleep = |name: &str| {
+        let mut object = provider(name);
+        object["spec"]["replicas"] = json!(0);
+        object
+    };
+    let new = asleep("untouched");
+    let old = json!({"apiVersion": "mcp-hangar.io/v1alpha1", "kind": "MCPProviderGroup",
+        "metadata": {"name": "untouched", "namespace": "outage"}, "spec": {"selector": {}, "sessionAffinity": {"enabled": true}}});
     site.kubectl(&["apply", "-f", "-"], &new.to_string()).ok();
     site.api.apply(&old, "ci", "").ok();
     let secret = site.api.get(crate::webhook::SECRET).ok();
+    state(&site, &new, "Cold");
     let before = [site.api.read(&new), site.api.read(&old)];
 
     site.operator.terminate();
@@ -201,11 +206,15 @@ fn an_operator_that_starts_again_changes_no_object_that_nobody_touched() {
     }
     eventually("calls work", BACK, || site.answers().then_some(()));
 
+    // Whoever is looked at now was looked at after the others.
+    let again = asleep("later");
+    site.api.create(&again).ok();
+    state(&site, &again, "Cold");
     assert_eq!([site.api.read(&new), site.api.read(&old)], before);
     let after = site.api.get(crate::webhook::SECRET).ok();
     assert_eq!(after["metadata"]["resourceVersion"], secret["metadata"]["resourceVersion"]);
     assert_eq!(site.kubectl(&["diff", "-f", "-"], &new.to_string()).ok(), "");
-    for object in [&new, &old] {
+    for object in [&new, &old, &again] {
         site.api.delete(&path(object)).ok();
     }
 }

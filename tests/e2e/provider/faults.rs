@@ -1,6 +1,9 @@
 //! What may go wrong around the operator: servers that hang, an API server that is away or refuses, others who write at the
 //! same time. It converges, and asks nobody in a hurry.
 
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
 use serde_json::json;
 
 use super::*;
@@ -67,8 +70,8 @@ fn count_calls(port: u16, lasts: Duration) -> usize {
 
 /// How long the API server is away, and how often it may be called in that time: a dozen watches and one batch of looks,
 /// each every few seconds.
-const AWAY: Duration = Duration::from_secs(20);
-const CALLS: usize = 400;
+const AWAY: Duration = Duration::from_secs(60);
+const CALLS: usize = 1000;
 
 #[test]
 fn an_api_server_that_is_away_is_not_called_in_a_hurry_and_all_is_told_once_it_is_back() {
@@ -162,33 +165,84 @@ fn somebody_who_writes_all_the_time_delays_the_truth_and_does_not_hide_it() {
     site.api.delete(&path).ok();
 }
 
+/// Takes the only seat of a priority level until dropped: a request alone is always let in, so there must be another.
+struct Seat {
+    free: Arc<AtomicBool>,
+    holder: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Seat {
+    /// As the account of that token: a request whose body does not end, again whenever the API server has enough of it.
+    fn taken(folder: &Path, token: &str) -> Self {
+        let port = std::fs::read_to_string(folder.join("port")).unwrap();
+        let address = format!("127.0.0.1:{}", port.trim()).parse().unwrap();
+        let chain = std::fs::read_to_string(folder.join("certs/apiserver.crt")).unwrap();
+        let authority = chain[chain.rfind("-----BEGIN").unwrap()..].to_owned();
+        let head = format!(
+            "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: 9\r\n\r\n{{"
+        );
+        let free = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&free);
+        let holder = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                let Ok(mut stream) = crate::webhook::connect(address, "127.0.0.1", &authority) else {
+                    continue;
+                };
+                stream.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+                let _ = stream.write_all(head.as_bytes());
+                let waits = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+                while stream.read(&mut [0; 1]).is_err_and(|error| waits(&error)) {
+                    if told.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            }
+        });
+        Self { free, holder: Some(holder) }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.free.store(true, Ordering::Relaxed);
+        let _ = self.holder.take().unwrap().join();
+    }
+}
+
 #[test]
 fn an_api_server_that_has_no_room_for_the_operator_is_not_pressed() {
+    const REFUSED: Duration = Duration::from_secs(10);
     let mut site = borrow_one();
     let namespace = site.cluster.namespace("provider-throttled");
     let server = Server::start();
-    // An account of its own, whose requests can be refused.
+    // An account of its own, whose requests can be refused, and one that takes its place.
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
-    site.api.post(accounts, &json!({"metadata": {"name": "throttled"}})).ok();
+    let [token, other] = ["throttled", "holder"].map(|name| {
+        site.api.post(accounts, &json!({"metadata": {"name": name}})).ok();
+        let token = site.api.post(&format!("{accounts}/{name}/token"), &json!({"spec": {}})).ok();
+        token["status"]["token"].as_str().unwrap().to_owned()
+    });
     let binding = json!({"metadata": {"name": "throttled"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"kind": "ServiceAccount", "name": "throttled", "namespace": "default"}]});
     site.api.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding).ok();
-    let token = site.api.post(&format!("{accounts}/throttled/token"), &json!({"spec": {}})).ok();
     let flows = "/apis/flowcontrol.apiserver.k8s.io/v1";
     let level = json!({"metadata": {"name": "no-room"}, "spec": {"type": "Limited", "limited": {
         "nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0,
         "limitResponse": {"type": "Reject"}}}});
     site.api.post(&format!("{flows}/prioritylevelconfigurations"), &level).ok();
-    let schema = json!({"metadata": {"name": "throttled"}, "spec": {"matchingPrecedence": 2,
+    let schema = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {"matchingPrecedence": 2,
         "priorityLevelConfiguration": {"name": "no-room"}, "rules": [{
-            "subjects": [{"kind": "ServiceAccount", "serviceAccount": {"name": "throttled", "namespace": "default"}}],
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true, "namespaces": ["*"]}]}]}});
+            "subjects": [{"kind": "ServiceAccount", "serviceAccount": {"name": name, "namespace": "default"}}],
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true, "namespaces": ["*"]}]}]}})
+    };
     let folder = site.folder.join("throttled");
     std::fs::create_dir_all(folder.join("logs")).unwrap();
     let text = std::fs::read_to_string(site.folder.join("kubeconfig")).unwrap();
     let mut config: Value = serde_saphyr::from_str(&text).unwrap();
-    config["users"] = json!([{"name": "admin", "user": {"token": token["status"]["token"]}}]);
+    config["users"] = json!([{"name": "admin", "user": {"token": token}}]);
     std::fs::write(folder.join("kubeconfig"), config.to_string()).unwrap();
     site.operator.kill();
     let flags = [beside().as_slice(), &["--leader-elect=false"]].concat();
@@ -210,23 +264,29 @@ fn an_api_server_that_has_no_room_for_the_operator_is_not_pressed() {
         });
         all.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
     };
-    site.api.post(&format!("{flows}/flowschemas"), &schema).ok();
+    for name in ["holder", "throttled"] {
+        site.api.post(&format!("{flows}/flowschemas"), &schema(name)).ok();
+    }
+    let seat = Seat::taken(&site.folder, &other);
     let throttled = crate::api::Api::connect(&folder.join("kubeconfig"), "admin");
     eventually("it is refused", SOON, || (throttled.get("/api/v1/namespaces").code == 429).then_some(()));
     server.fails(true);
     let (before, began) = (refused(), Instant::now());
-    while began.elapsed() < AWAY / 2 {
+    while began.elapsed() < REFUSED {
         std::thread::sleep(Duration::from_millis(100));
     }
     let calls = refused() - before;
     assert!(calls > 0.0, "nothing was refused");
-    site.api.delete(&format!("{flows}/flowschemas/throttled")).ok();
+    for name in ["throttled", "holder"] {
+        site.api.delete(&format!("{flows}/flowschemas/{name}")).ok();
+    }
+    drop(seat);
     for object in &all {
         state(&site, object, "Dead");
     }
     figure(
         "provider",
-        format!("30 providers fail while requests are refused with 429: {calls} refused in {:?}", AWAY / 2),
+        format!("30 providers fail while requests are refused with 429: {calls} refused in {REFUSED:?}"),
     );
     assert!(calls < 300.0, "{calls} requests");
     for object in &all {
@@ -235,7 +295,9 @@ fn an_api_server_that_has_no_room_for_the_operator_is_not_pressed() {
     put_back(&mut site);
     site.api.delete(&format!("{flows}/prioritylevelconfigurations/no-room")).ok();
     site.api.delete("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/throttled").ok();
-    site.api.delete(&format!("{accounts}/throttled")).ok();
+    for name in ["throttled", "holder"] {
+        site.api.delete(&format!("{accounts}/{name}")).ok();
+    }
 }
 
 #[test]
