@@ -44,12 +44,50 @@
   verbs:
   - list
   - watch
+  - get
+  - create
+  - patch
+  - delete
 - apiGroups:
   - mcp-hangar.io
   resources:
   - mcpproviders/status
   verbs:
   - patch
+- apiGroups:
+  - mcp-hangar.io
+  resources:
+  - mcpprovidergroups
+  verbs:
+  - list
+  - watch
+- apiGroups:
+  - mcp-hangar.io
+  resources:
+  - mcpprovidergroups/status
+  verbs:
+  - patch
+- apiGroups:
+  - mcp-hangar.io
+  resources:
+  - mcpdiscoverysources
+  verbs:
+  - get
+  - list
+  - watch
+  - patch
+- apiGroups:
+  - mcp-hangar.io
+  resources:
+  - mcpdiscoverysources/status
+  verbs:
+  - patch
+- apiGroups:
+  - mcp-hangar.io
+  resources:
+  - mcpdiscoverysources/finalizers
+  verbs:
+  - update
 - apiGroups:
   - mcp-hangar.io
   resources:
@@ -100,6 +138,16 @@
   verbs:
   - create
   - patch
+{{- end }}
+{{- define "mcp-hangar-operator.selectionRules" -}}
+- apiGroups:
+  - ""
+  resources:
+  - namespaces
+  verbs:
+  - get
+  - list
+  - watch
 {{- end }}
 {{- define "mcp-hangar-operator.providerSecretRules" -}}
 - apiGroups:
