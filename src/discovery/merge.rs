@@ -262,11 +262,13 @@ mod tests {
     use super::*;
 
     fn template(spec: Value, metadata: Value) -> ProviderTemplate {
-        serde_json::from_value(json!({"spec": spec, "metadata": metadata})).unwrap()
+        let mut template = json!({});
+        (template["spec"], template["metadata"]) = (spec, metadata);
+        serde_json::from_value(template).unwrap()
     }
 
     fn spec(members: Value) -> Spec {
-        let members = members.as_object().unwrap().clone();
+        let Value::Object(members) = members else { panic!("{members}") };
         Spec { form: Form::of(&members), members }
     }
 

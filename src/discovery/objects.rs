@@ -244,11 +244,9 @@ mod tests {
     }
 
     fn service(annotations: Value, ports: Value) -> Service {
-        serde_json::from_value(
-            json!({"metadata": {"name": "svc", "namespace": "team", "annotations": annotations},
-            "spec": {"ports": ports}}),
-        )
-        .unwrap()
+        let mut service = json!({"metadata": {"name": "svc", "namespace": "team"}});
+        (service["metadata"]["annotations"], service["spec"]["ports"]) = (annotations, ports);
+        serde_json::from_value(service).unwrap()
     }
 
     #[test]

@@ -112,8 +112,7 @@ fn what_another_wrote_of_connections_stays_with_its_member() {
 #[test]
 fn what_somebody_else_made_of_the_status_is_put_right() {
     let all = members("RX");
-    let right = of(&all, &MCPProviderGroupStatus::default(), 0);
-    let mut spoilt = right.clone();
+    let mut spoilt = of(&all, &MCPProviderGroupStatus::default(), 0);
     spoilt.ready_count = Some(99);
     spoilt.active_strategy = Some("Weighted".into());
     spoilt.providers.reverse();

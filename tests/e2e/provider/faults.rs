@@ -177,7 +177,7 @@ impl Seat {
         let port = std::fs::read_to_string(folder.join("port")).unwrap();
         let address = format!("127.0.0.1:{}", port.trim()).parse().unwrap();
         let chain = std::fs::read_to_string(folder.join("certs/apiserver.crt")).unwrap();
-        let authority = chain[chain.rfind("-----BEGIN").unwrap()..].to_owned();
+        let authority = chain.split_inclusive("-----END CERTIFICATE-----\n").last().unwrap().to_owned();
         let head = format!(
             "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: 9\r\n\r\n{{"
