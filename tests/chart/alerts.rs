@@ -88,6 +88,7 @@ fn each_alert_is_about_series_that_exist_and_has_its_runbook() {
         "McpHangarAdmissionSlow",
         "McpHangarBundleOutOfSync",
         "McpHangarCertificateNearExpiry",
+        "McpHangarGroupDown",
         "McpHangarNoLeader",
         "McpHangarProviderDead",
         "McpHangarProvidersFailing",
