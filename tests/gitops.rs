@@ -10,14 +10,21 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::jiff::Timestamp;
+use mcp_hangar_api::v1beta1::discovery::MCPDiscoverySourceStatus;
+use mcp_hangar_operator::discovery::status::{Outcome, Scanned};
+use mcp_hangar_operator::group::health::{Counts, Least, Policy};
 use mcp_hangar_operator::provider::conditions::{Facts, Trouble, Version, conditions};
 use mcp_hangar_operator::provider::state::{State, table};
+use mcp_hangar_operator::{discovery, group};
 use serde_json::{Value, json};
 
 #[path = "gitops/ask.rs"]
 mod ask;
 
 use ask::{KINDS, ask, expressions, script};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -139,9 +146,8 @@ fn troubles() -> Vec<Option<Trouble>> {
 }
 
 /// Every status that the operator can write of a provider, but for times and counts.
-fn statuses() -> Vec<Value> {
+fn of_providers() -> Vec<Value> {
     let mut all = Vec::new();
-    let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
     for (node, trouble) in
         table::NODES.into_iter().flat_map(|node| troubles().into_iter().map(move |it| (node, it)))
     {
@@ -157,42 +163,93 @@ fn statuses() -> Vec<Value> {
             probe: None,
             invalid: Some("spec.container.image: must be set"),
         };
-        let state = State { node, ..State::new(now) };
+        let state = State { node, ..State::new(NOW) };
         all.push(json!({"observedGeneration": 2, "state": node.state(),
-            "conditions": conditions(&state, &facts, &[], now)}));
+            "conditions": conditions(&state, &facts, &[], NOW)}));
     }
     all
 }
 
+/// Of a group: each number of members that are there, available and starting, with a spec that is right or wrong.
+fn of_groups() -> Vec<Value> {
+    let mut all = Vec::new();
+    for invalid in [None, Some("spec.selector: must be set")] {
+        for (available, starting, dead) in [(0, 0, 0), (2, 0, 0), (1, 0, 1), (0, 2, 0), (0, 1, 3), (0, 0, 2)]
+        {
+            let counts =
+                Counts { all: available + starting + dead, available, starting, ..Counts::default() };
+            let policy = Policy { least: Least::Percentage(60), unhealthy_threshold: 3 };
+            let facts = group::conditions::Facts {
+                generation: 2,
+                namespace: "team",
+                selector: None,
+                policy,
+                invalid,
+                counts,
+                named: None,
+            };
+            all.push(json!({"observedGeneration": 2, "initializingCount": starting,
+                "conditions": group::conditions::conditions(&facts, &[], &[], NOW)}));
+        }
+    }
+    all
+}
+
+/// Of a source.
+fn of_sources() -> Vec<Value> {
+    let scanned = |faults: &[&str], prunes| {
+        let faults = faults.iter().map(|&fault| fault.to_owned()).collect();
+        Outcome::Scanned(Box::new(Scanned { faults, prunes, ..Scanned::default() }))
+    };
+    let all = [
+        Outcome::Invalid("spec.type: must be set".into()),
+        Outcome::Paused,
+        Outcome::Going("waits for 2 providers".into()),
+        scanned(&[], false),
+        scanned(&[], true),
+        scanned(&["configmap team/catalogue has no key providers.yaml"], true),
+    ];
+    let status = |outcome| discovery::status::status(&outcome, 2, &MCPDiscoverySourceStatus::default(), NOW);
+    all.into_iter().map(|outcome| serde_json::to_value(status(outcome)).unwrap()).collect()
+}
+
 #[test]
 fn argo_cd_kstatus_and_flux_agree_on_every_status_that_the_operator_can_write() {
-    let statuses = statuses();
-    let kind = json!("MCPProvider");
+    let kinds = [
+        ("MCPProvider", of_providers()),
+        ("MCPProviderGroup", of_groups()),
+        ("MCPDiscoverySource", of_sources()),
+    ];
+    let statuses: Vec<(Value, Value)> =
+        kinds.into_iter().flat_map(|(kind, all)| all.into_iter().map(move |it| (json!(kind), it))).collect();
     let table: Vec<Value> = serde_saphyr::from_str(&read("tests/gitops/health.yaml")).unwrap();
     let cases: Vec<Value> = statuses
         .iter()
-        .map(|status| {
+        .map(|(kind, status)| {
             let row = json!({"kind": kind, "status": status});
-            json!({"object": object(&row, "v1beta1"), "lua": script(&kind), "expressions": expressions(&kind)})
+            json!({"object": object(&row, "v1beta1"), "lua": script(kind), "expressions": expressions(kind)})
         })
         .collect();
     let answer = ask(&json!({ "cases": cases, "manifests": [] }));
     let answers = answer["cases"].as_array().unwrap();
     assert_eq!(answers.len(), statuses.len());
-    for (status, said) in statuses.iter().zip(answers) {
+    for ((kind, status), said) in statuses.iter().zip(answers) {
         let conditions = status["conditions"].as_array().unwrap();
         let is = |type_: &str| conditions.iter().any(|it| it["type"] == type_ && it["status"] == "True");
+        let is_paused = conditions.iter().any(|it| it["type"] == "Ready" && it["reason"] == "Paused");
         let wanted = match (is("Ready"), is("Stalled"), is("Reconciling")) {
             (true, false, false) => ["Healthy", "Current", "Current"],
             (false, true, false) => ["Degraded", "Failed", "Failed"],
             (false, false, true) => ["Progressing", "InProgress", "InProgress"],
+            // Somebody wanted it so.
+            (false, false, false) if is_paused => ["Suspended", "InProgress", "Current"],
             // It is tried again, so kstatus waits; people want to know.
             (false, false, false) => ["Degraded", "InProgress", "Failed"],
             other => panic!("{other:?}: {status:#}"),
         };
         let flux = said["flux"].as_str().unwrap().split(':').next().unwrap();
         let found = [said["argocd"]["status"].as_str().unwrap(), said["kstatus"].as_str().unwrap(), flux];
-        assert_eq!(found, wanted, "{status:#}");
+        assert_eq!(found, wanted, "{kind} {status:#}");
         // T19: one of each type, each of this generation, those of a while only while true.
         let types: BTreeSet<&str> = conditions.iter().map(|it| it["type"].as_str().unwrap()).collect();
         assert_eq!(types.len(), conditions.len(), "{status:#}");
@@ -208,8 +265,8 @@ fn argo_cd_kstatus_and_flux_agree_on_every_status_that_the_operator_can_write() 
             all.into_iter().find(|it| it["type"] == "Ready").map(|it| it["reason"].clone())
         };
         assert!(
-            table.iter().any(|row| ready(&row["status"]) == ready(status)),
-            "not in health.yaml: {status:#}"
+            table.iter().any(|row| row["kind"] == *kind && ready(&row["status"]) == ready(status)),
+            "not in health.yaml: {kind} {status:#}"
         );
     }
 }
@@ -233,8 +290,8 @@ fn the_table_has_every_state_of_every_kind() {
             ]
             .as_slice(),
         ),
-        ("MCPProviderGroup", ["PolicyMet", "PolicyNotMet", "NoProviders"].as_slice()),
-        ("MCPDiscoverySource", ["Synced", "SyncFailed", "Paused"].as_slice()),
+        ("MCPProviderGroup", ["PolicyMet", "PolicyNotMet", "NoProviders", "InvalidSpec"].as_slice()),
+        ("MCPDiscoverySource", ["Synced", "SyncFailed", "Paused", "InvalidSpec", "Deleting"].as_slice()),
     ] {
         let rows: Vec<&Value> = table.iter().filter(|row| row["kind"] == kind).collect();
         let ready = |row: &&Value| row["status"]["conditions"].as_array().cloned().unwrap_or_default();

@@ -47,10 +47,6 @@ end
 if ready.status == "True" then
   return answer("Healthy", ready, "enough members are available")
 end
--- A member that starts may make it whole: no reason to call the sync a failure.
-if ready.status == "False" and (status.initializingCount or 0) > 0 then
-  return answer("Progressing", ready, "members are starting")
-end
 if ready.status == "False" then
   return answer("Degraded", ready, "too few members are available")
 end
