@@ -124,6 +124,24 @@ impl Site {
         Self::start_with(name, &[])
     }
 
+    /// With a namespace where no webhook is asked about an object.
+    fn with_lawless(self) -> Self {
+        self.namespace(LAWLESS);
+        // The operator keeps `clientConfig` right and leaves the rest to whoever installed it.
+        let elsewhere = json!([{"op": "add", "path": "/webhooks/0/namespaceSelector", "value": {"matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [LAWLESS]}]}}]);
+        for configurations in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+            let path = format!("/apis/admissionregistration.k8s.io/v1/{configurations}/mcp-hangar-operator");
+            self.api.json_patch(&path, &elsewhere).ok();
+        }
+        let lawless = json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProvider",
+            "metadata": {"name": "probe", "namespace": LAWLESS}, "spec": {"mode": "Container", "container": {"image": ":"}}});
+        eventually("no rule is asked there", SETTLES, || {
+            (self.api.create_dry(&lawless).code == 201).then_some(())
+        });
+        self
+    }
+
     fn start_with(name: &str, flags: &[&str]) -> Self {
         let cluster = Cluster::start(name);
         let operator = Operator::start(&cluster.folder, "operator", &[beside().as_slice(), flags].concat());
@@ -194,30 +212,14 @@ impl Drop for Shared {
 
 /// The cluster for every test that disturbs nobody.
 pub(crate) fn shared() -> Shared {
-    static SHARED: LazyLock<Site> = LazyLock::new(|| {
-        let site = Site::start("shared");
-        site.namespace(LAWLESS);
-        // The operator keeps `clientConfig` right and leaves the rest to whoever installed it.
-        let elsewhere = json!([{"op": "add", "path": "/webhooks/0/namespaceSelector", "value": {"matchExpressions": [
-            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [LAWLESS]}]}}]);
-        for configurations in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
-            let path = format!("/apis/admissionregistration.k8s.io/v1/{configurations}/mcp-hangar-operator");
-            site.api.json_patch(&path, &elsewhere).ok();
-        }
-        let lawless = json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPProvider",
-            "metadata": {"name": "probe", "namespace": LAWLESS}, "spec": {"mode": "Container", "container": {"image": ":"}}});
-        eventually("no rule is asked there", SETTLES, || {
-            (site.api.create_dry(&lawless).code == 201).then_some(())
-        });
-        site
-    });
+    static SHARED: LazyLock<Site> = LazyLock::new(|| Site::start("shared").with_lawless());
     Shared(&SHARED)
 }
 
 /// A cluster whose operator answers webhooks and looks after no provider: nobody but the test writes.
 pub(crate) fn unattended() -> Shared {
     static UNATTENDED: LazyLock<Site> =
-        LazyLock::new(|| Site::start_with("unattended", &["--watch-namespaces", "nowhere"]));
+        LazyLock::new(|| Site::start_with("unattended", &["--watch-namespaces", "nowhere"]).with_lawless());
     Shared(&UNATTENDED)
 }
 

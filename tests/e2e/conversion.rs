@@ -17,7 +17,7 @@ const VERSIONS: [(&str, &str); 2] = [("v1alpha1", "v1beta1"), ("v1beta1", "v1alp
 
 /// Calls `check` with generated objects: the kind, the version it is made in, the other version, dice and a name.
 fn for_each(test: &str, mut check: impl FnMut(&Shared, &str, &str, &str, &mut Dice, &str)) {
-    let site = shared();
+    let site = unattended();
     for (seed, kind) in (1..).zip(KINDS) {
         for (own, other) in VERSIONS {
             for number in 0..MANY {
