@@ -169,8 +169,8 @@ pub fn needed_in(scope: Scope<'_>) -> Vec<Permission> {
     for place in scope.places.map(Places::configmaps).unwrap_or_default() {
         add(&WATCH, "", "configmaps", place, None);
     }
-    add(&["create"], GROUP, "mcpproviders", namespace, None);
     if !watched.contains(&None) {
+        add(&["create"], GROUP, "mcpproviders", namespace, None);
         add(&["create", "patch"], "events.k8s.io", "events", namespace, None);
     }
     if scope.applies {

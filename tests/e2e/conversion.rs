@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::api::{as_version, path};
-use crate::cluster::{LAWLESS, Shared, shared};
+use crate::cluster::{LAWLESS, Shared, shared, unattended};
 use crate::figures::figure;
 use crate::generate::{Dice, KINDS, object, part};
 use crate::webhook;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::{as_version, path};
 use crate::cluster::{Site, borrow_one, eventually};
-use crate::provider::state;
+use crate::provider::{state, status};
 use crate::trust::{TARGETS, bundles};
 
 /// All is well again this long after the operator or the API server is.
@@ -180,16 +180,19 @@ fn an_operator_that_starts_again_changes_no_object_that_nobody_touched() {
     namespace(&site);
     let asleep = |name: &str| {
         let mut object = provider(name);
+        object["metadata"]["labels"] = json!({"app": name});
         object["spec"]["replicas"] = json!(0);
         object
     };
     let new = asleep("untouched");
     let old = json!({"apiVersion": "mcp-hangar.io/v1alpha1", "kind": "MCPProviderGroup",
-        "metadata": {"name": "untouched", "namespace": "outage"}, "spec": {"selector": {}, "sessionAffinity": {"enabled": true}}});
+        "metadata": {"name": "untouched", "namespace": "outage"},
+        "spec": {"selector": {"matchLabels": {"app": "untouched"}}, "sessionAffinity": {"enabled": true}}});
     site.kubectl(&["apply", "-f", "-"], &new.to_string()).ok();
     site.api.apply(&old, "ci", "").ok();
     let secret = site.api.get(crate::webhook::SECRET).ok();
     state(&site, &new, "Cold");
+    status(&site, &old, "it is counted", |status| status["coldCount"] == 1);
     let before = [site.api.read(&new), site.api.read(&old)];
 
     site.operator.terminate();

@@ -225,7 +225,8 @@ fn an_api_server_that_has_no_room_for_the_operator_is_not_pressed() {
     });
     let binding = json!({"metadata": {"name": "throttled"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": "throttled", "namespace": "default"}]});
+        "subjects": [{"kind": "ServiceAccount", "name": "throttled", "namespace": "default"},
+            {"kind": "ServiceAccount", "name": "holder", "namespace": "default"}]});
     site.api.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding).ok();
     let flows = "/apis/flowcontrol.apiserver.k8s.io/v1";
     let level = json!({"metadata": {"name": "no-room"}, "spec": {"type": "Limited", "limited": {
