@@ -5,8 +5,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export CLUSTER_DIR=${CLUSTER_DIR:-$PWD/target/demo}
-server=
-trap '[[ -z $server ]] || kill "$server" 2>/dev/null || true; scripts/down.sh' EXIT
+servers=()
+trap 'for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done; scripts/down.sh' EXIT
 failures=0
 
 title() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -92,14 +92,15 @@ because() { note "Ready says: $(provider -o jsonpath='{.status.conditions[?(@.ty
 becomes() { kubectl wait mcpprovider/tools --for=jsonpath='{.status.state}'="$1" --timeout=60s >/dev/null; }
 seen() { expect "it is $1" becomes "$1"; show; }
 reads() { local i; for ((i = 0; i < 100; i++)); do [[ $(because) == *"$1"* ]] && return; sleep 0.1; done; return 1; }
-serve() { # starts the server, and waits until it listens
-  "$CLUSTER_DIR/mcp-server" -listen "127.0.0.1:$port" >>"$CLUSTER_DIR/logs/mcp-server.log" 2>&1 &
+serve() { # serve PORT: starts the server, and waits until it listens. Sets $server.
+  "$CLUSTER_DIR/mcp-server" -listen "127.0.0.1:$1" >>"$CLUSTER_DIR/logs/mcp-server.log" 2>&1 &
   server=$!
-  until (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do kill -0 "$server" && sleep 0.1; done
+  servers+=("$server")
+  until (: >"/dev/tcp/127.0.0.1/$1") 2>/dev/null; do kill -0 "$server" && sleep 0.1; done
 }
 port=$((20000 + RANDOM % 10000))
 while (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
-serve
+serve "$port"
 note "an MCP server listens at http://127.0.0.1:$port/mcp; a provider is written for it, not wanted yet, and with a wrong path:"
 tee "$CLUSTER_DIR/tools.yaml" <<EOF | indented
 apiVersion: mcp-hangar.io/v1alpha1
@@ -130,10 +131,115 @@ seen Degraded
 because
 seen Dead
 note "and started again:"
-serve
+serve "$port"
 seen Ready
 note "what happened, one Event for each step:"
 kubectl get events --field-selector involvedObject.name=tools --sort-by=.metadata.creationTimestamp \
+  -o custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message | indented
+
+title "8. A group: who is a member, how many of them answer, and whether that is enough"
+says() { kubectl get "$1" "$2" -o jsonpath="{.status.conditions[?(@.type==\"$3\")]['reason','message']}"; } # says KIND NAME CONDITION
+settles() { # settles TEXT KIND NAME CONDITION: waits until it says that
+  local i
+  for ((i = 0; i < 200; i++)); do [[ $(says "${@:2}") == *"$1"* ]] && return; sleep 0.1; done
+  return 1
+}
+group() { # group WHAT TEXT: waits until its Ready says that, and shows it
+  expect "$1" settles "$2" mcppg toolbox Ready
+  note "\$ kubectl get mcppg toolbox"
+  kubectl get mcppg toolbox | indented
+  note "Ready says: $(says mcppg toolbox Ready)"
+}
+spare=$((port + 1))
+while (: >"/dev/tcp/127.0.0.1/$spare") 2>/dev/null; do spare=$((spare + 1)); done
+serve "$spare"
+note "a second server listens at http://127.0.0.1:$spare/mcp; a provider for it, and a group of all that have its label:"
+tee "$CLUSTER_DIR/group.yaml" <<EOF | indented
+apiVersion: mcp-hangar.io/v1alpha1
+kind: MCPProvider
+metadata:
+  name: spare-tools
+  labels: {site: demo}
+  annotations: {mcp-hangar.io/weight: "30"}
+spec:
+  mode: remote
+  endpoint: http://127.0.0.1:$spare/mcp
+  healthCheck: {interval: 1s, timeout: 1s, failureThreshold: 2}
+  circuitBreaker: {failureThreshold: 4, resetTimeout: 2s, successThreshold: 1}
+---
+apiVersion: mcp-hangar.io/v1alpha1
+kind: MCPProviderGroup
+metadata:
+  name: toolbox
+spec:
+  selector: {matchLabels: {site: demo}}
+  healthPolicy: {minHealthyCount: 2, unhealthyThreshold: 2}
+EOF
+kubectl apply -f "$CLUSTER_DIR/group.yaml" | indented
+group "one is not enough" "1 of 1 member is available, healthPolicy.minHealthyCount asks for 2"
+note "the provider of section 7 joins: \$ kubectl label mcpprovider tools site=demo"
+kubectl label mcpprovider tools site=demo | indented
+group "two are" "2 of 2 members are available"
+note "who they are, with all that it takes to call them:"
+kubectl get mcppg toolbox -o jsonpath='{range .status.providers[*]}{.name}  {.state}  weight {.weight}  priority {.priority}  {.endpoint}{"\n"}{end}' | indented
+note "Routable says: $(says mcppg toolbox Routable)"
+note "the second server is killed:"
+kill "$server"
+wait "$server" || true # ended by a signal, as asked
+group "one is available, which is not enough" "1 of 2 members are available"
+note "and started again:"
+serve "$spare"
+group "both are back" "PolicyMet 2 of 2 members are available"
+
+title "9. Discovery: what a ConfigMap lists becomes a provider, and goes when it leaves the list"
+list() { # list ITEM...: writes the ConfigMap
+  printf '%s\n' "apiVersion: v1" "kind: ConfigMap" "metadata: {name: shelf}" "data:" "  providers.yaml: |" "    providers:" "${@/#/      }" |
+    tee "$CLUSTER_DIR/shelf.yaml" | indented
+  kubectl apply -f "$CLUSTER_DIR/shelf.yaml" | indented
+}
+found() { # found WHAT NAMES: waits until these providers are there and Ready, and shows them
+  expect "$1" eventually_found "$2"
+  note "\$ kubectl get mcpproviders --selector found-by=shelf"
+  kubectl get mcpproviders --selector found-by=shelf | indented
+}
+eventually_found() {
+  local i each='{range .items[*]}{.metadata.name} {.status.state} {end}'
+  for ((i = 0; i < 200; i++)); do [[ $(kubectl get mcpproviders --selector found-by=shelf -o jsonpath="$each") == "$1 " ]] && return; sleep 0.1; done
+  return 1
+}
+books="books: {endpoint: \"http://127.0.0.1:$port/mcp\"}" films="films: {endpoint: \"http://127.0.0.1:$spare/mcp\"}"
+note "three servers are listed, one of them with a mistake, and a source reads the list:"
+list "$books" "$films" "games: {endpont: \"http://127.0.0.1:$port/mcp\"}"
+tee "$CLUSTER_DIR/source.yaml" <<EOF | indented
+apiVersion: mcp-hangar.io/v1alpha1
+kind: MCPDiscoverySource
+metadata:
+  name: shelf
+spec:
+  type: ConfigMap
+  configMapRef: {name: shelf}
+  mode: Authoritative
+  providerTemplate:
+    metadata: {labels: {found-by: shelf}}
+    spec: {healthCheck: {interval: 1s, timeout: 1s}}
+EOF
+kubectl apply -f "$CLUSTER_DIR/source.yaml" | indented
+found "the two good ones are Ready" "books Ready films Ready"
+expect "the bad one is told" settles "1 with an error" mcpds shelf Synced
+note "\$ kubectl describe mcpdiscoverysource shelf    (its status)"
+kubectl describe mcpdiscoverysource shelf | sed -n '/^Status:/,/^Events:/{/^Events:/!p}' | indented
+note "films and games leave the list. With mode Authoritative a provider goes, too:"
+list "$books"
+expect "Pruning says who went" settles "deleted, not found any more: films" mcpds shelf Pruning
+found "books is left" "books Ready"
+note "with mode Additive nothing is deleted, only told:"
+kubectl patch mcpdiscoverysource shelf --type=merge -p '{"spec":{"mode":"Additive"}}' | indented
+list "$films"
+expect "Pruning says who would go" settles "these would be deleted, not found any more: books" mcpds shelf Pruning
+found "books is there, and films is back" "books Ready films Ready"
+note "Pruning says: $(says mcpds shelf Pruning)"
+note "what happened:"
+kubectl get events --field-selector involvedObject.name=shelf --sort-by=.metadata.creationTimestamp \
   -o custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message | indented
 
 title "Summary"

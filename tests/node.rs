@@ -42,8 +42,12 @@ mod webhook;
 
 #[path = "node/absence.rs"]
 mod absence;
+#[path = "node/discovery.rs"]
+mod discovery;
 #[path = "node/faults.rs"]
 mod faults;
+#[path = "node/group.rs"]
+mod group;
 #[path = "node/limits.rs"]
 mod limits;
 #[path = "node/provider.rs"]

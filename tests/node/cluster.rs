@@ -191,6 +191,11 @@ impl Site {
         for kind in CONFIGURATIONS {
             self.api.delete(&format!("/apis/admissionregistration.k8s.io/v1/{kind}"));
         }
+        // An operator that still runs may write nothing from here on, least of all a finalizer.
+        for kind in ["clusterroles", "clusterrolebindings"] {
+            let ours = "labelSelector=app.kubernetes.io/part-of%3Dmcp-hangar";
+            self.api.delete(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}?{ours}"));
+        }
         self.remove_finalizers();
         let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         let left = || {
@@ -209,10 +214,6 @@ impl Site {
                 self.api.delete(&format!("/api/v1/namespaces/{name}/pods?gracePeriodSeconds=0"));
                 self.api.delete(&format!("/api/v1/namespaces/{name}"));
             }
-        }
-        for kind in ["clusterroles", "clusterrolebindings"] {
-            let ours = "labelSelector=app.kubernetes.io/part-of%3Dmcp-hangar";
-            self.api.delete(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}?{ours}"));
         }
         let deadline = Instant::now() + GONE;
         while !left().is_empty() {

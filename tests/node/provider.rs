@@ -2,7 +2,8 @@
 //!
 //! [`Team`] is a namespace that lets restricted pods in only, and what people do there with kubectl. In: the attended
 //! install and the images of `tests/servers/images.sh`. Out: a provider once it is as a test waits for it; where it
-//! never is, the namespace is shown. What needs no pods is tested in `tests/e2e/provider.rs`.
+//! never is, the namespace is shown. `group` and `discovery` use it, too. What needs no pods is tested in
+//! `tests/e2e/provider.rs`.
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::charts::root;
+use crate::charts::{read, root};
 use crate::cluster::{SECRETIVE, Site, eventually, run};
 
 #[path = "provider/disasters.rs"]
@@ -24,23 +25,26 @@ mod scale;
 #[path = "provider/troubles.rs"]
 mod troubles;
 
+pub(crate) use disasters::{processes, signal};
+pub(crate) use rollouts::{leader, metrics};
+
 /// The example of the official Go SDK. It speaks HTTP on port 8080, as providers do by default.
-const GO: &str = "mcp-servers/go-everything:1";
+pub(crate) const GO: &str = "mcp-servers/go-everything:1";
 /// `@modelcontextprotocol/server-everything`, on the port that it is told.
-const NODE: &str = "mcp-servers/node-everything:1";
+pub(crate) const NODE: &str = "mcp-servers/node-everything:1";
 /// Pods are there, and the operator has seen them. Two cores may have much else to do.
-const SOON: Duration = Duration::from_secs(90);
+pub(crate) const SOON: Duration = Duration::from_secs(90);
 
 /// A namespace of the attended install, gone at the end.
-struct Team<'a> {
-    site: &'a Site,
-    name: &'static str,
+pub(crate) struct Team<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) name: &'static str,
 }
 
 impl Drop for Team<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for kinds in ["mcpp,deploy,rs,pods,svc,hpa,quota", "events"] {
+            for kinds in ["mcpp,mcppg,mcpds,deploy,rs,pods,svc,hpa,quota", "events"] {
                 let all = self.kubectl(&["get", kinds, "-o", "wide", "--ignore-not-found"]);
                 eprintln!("{}{}", all.stdout, all.stderr);
             }
@@ -56,7 +60,7 @@ impl Drop for Team<'_> {
 
 impl<'a> Team<'a> {
     /// Only pods that pass the `restricted` standard are let in.
-    fn new(site: &'a Site, name: &'static str) -> Self {
+    pub(crate) fn new(site: &'a Site, name: &'static str) -> Self {
         load_servers(site);
         // One of the install itself may be there already.
         site.api.post("/api/v1/namespaces", &json!({"metadata": {"name": name}}));
@@ -70,18 +74,18 @@ impl<'a> Team<'a> {
     }
 
     /// Runs kubectl in the namespace.
-    fn kubectl(&self, arguments: &[&str]) -> crate::cluster::Output {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> crate::cluster::Output {
         self.site.kubectl(&[&["-n", self.name], arguments].concat(), "")
     }
 
     /// Applies a provider as people do, in the version of the first release or in the present one.
-    fn apply(&self, name: &str, version: &str, spec: &Value) {
+    pub(crate) fn apply(&self, name: &str, version: &str, spec: &Value) {
         let object = self.provider(name, version, spec);
         self.site.kubectl(&["apply", "-f", "-"], &object.to_string()).works();
     }
 
     /// Applies one that is nothing but an image and arguments, and a wish for quick answers.
-    fn run(&self, name: &str, image: &str, args: &[&str], more: &Value) {
+    pub(crate) fn run(&self, name: &str, image: &str, args: &[&str], more: &Value) {
         let mut spec = json!({"mode": "Container", "container": {"image": image, "args": args},
             "healthCheck": {"interval": "2s", "timeout": "2s", "failureThreshold": 5},
             "lifecycle": {"shutdownGracePeriod": "1s"}});
@@ -92,35 +96,65 @@ impl<'a> Team<'a> {
         self.apply(name, "v1beta1", &spec);
     }
 
-    fn provider(&self, name: &str, version: &str, spec: &Value) -> Value {
+    /// A file of the repository for this namespace, with other words where the cluster has not what it names.
+    pub(crate) fn staged(&self, file: &str, instead: &[(&str, &str)]) -> String {
+        let text = read(file).replace("namespace: default\n", &format!("namespace: {}\n", self.name));
+        instead.iter().fold(text, |text, (from, to)| {
+            assert!(text.contains(from), "{file} does not say {from}");
+            text.replace(from, to)
+        })
+    }
+
+    /// An MCP server that is no provider: a Deployment, whose pods have these annotations.
+    pub(crate) fn server(&self, name: &str, port: u16, annotations: &Value) {
+        let labels = json!({"app.kubernetes.io/name": name});
+        let container = json!({"name": "mcp", "image": GO, "args": ["-http", format!(":{port}")],
+            "ports": [{"name": "mcp", "containerPort": port}],
+            "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+            "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}});
+        let pod = json!({"containers": [container], "terminationGracePeriodSeconds": 1, "securityContext":
+            {"runAsNonRoot": true, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}}});
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": self.name},
+            "spec": {"selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod}}});
+        self.site.kubectl(&["apply", "-f", "-"], &object.to_string()).works();
+    }
+
+    pub(crate) fn provider(&self, name: &str, version: &str, spec: &Value) -> Value {
         json!({"apiVersion": format!("mcp-hangar.io/{version}"), "kind": "MCPProvider",
             "metadata": {"name": name, "namespace": self.name}, "spec": spec})
     }
 
     /// A merge patch of the provider, as by `kubectl patch`.
-    fn patch(&self, name: &str, patch: &Value) {
+    pub(crate) fn patch(&self, name: &str, patch: &Value) {
         self.kubectl(&["patch", "mcpp", name, "--type=merge", "-p", &patch.to_string()]).works();
     }
 
-    fn read(&self, name: &str) -> Value {
+    pub(crate) fn read(&self, name: &str) -> Value {
         self.site.api.read(&self.provider(name, "v1beta1", &Value::Null))
     }
 
     /// Waits until the provider is as `is` says.
     #[track_caller]
     fn until(&self, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.waits(&self.provider(name, "v1beta1", &Value::Null), what, is)
+    }
+
+    /// Waits until an object of ours is as `is` says.
+    #[track_caller]
+    pub(crate) fn waits(&self, object: &Value, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             eventually(what, SOON, || {
-                last = self.read(name);
+                last = self.site.api.read(object);
                 is(&last).then(|| last.clone())
             })
         }));
-        found.unwrap_or_else(|_| panic!("{name}: not {what}: {:#}", last["status"]))
+        found.unwrap_or_else(|_| panic!("{}: not {what}: {:#}", object["metadata"]["name"], last["status"]))
     }
 
     #[track_caller]
-    fn state(&self, name: &str, state: &str) -> Value {
+    pub(crate) fn state(&self, name: &str, state: &str) -> Value {
         self.until(name, state, |object| object["status"]["state"] == state)
     }
 
@@ -136,7 +170,7 @@ impl<'a> Team<'a> {
     }
 
     /// Pods of a provider that are not ending.
-    fn pods(&self, name: &str) -> Vec<Value> {
+    pub(crate) fn pods(&self, name: &str) -> Vec<Value> {
         let label = format!("labelSelector=mcp-hangar.io%2Fprovider%3D{name}");
         let list = self.site.api.get(&format!("/api/v1/namespaces/{}/pods?{label}", self.name)).body;
         let items = list["items"].as_array().cloned().unwrap_or_default();
@@ -145,7 +179,7 @@ impl<'a> Team<'a> {
 
     /// Waits until so many pods are there, all ready and no other.
     #[track_caller]
-    fn has_pods(&self, name: &str, count: usize) -> Vec<Value> {
+    pub(crate) fn has_pods(&self, name: &str, count: usize) -> Vec<Value> {
         eventually(&format!("{count} ready pods of {name}"), SOON, || {
             let pods = self.pods(name);
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
@@ -154,19 +188,19 @@ impl<'a> Team<'a> {
     }
 
     /// What was made for a provider and is there, as kind and name.
-    fn made(&self, name: &str) -> Vec<String> {
+    pub(crate) fn made(&self, name: &str) -> Vec<String> {
         let label = format!("mcp-hangar.io/provider={name}");
         let kinds = "deployments,replicasets,pods,services,endpointslices";
         let all = self.kubectl(&["get", kinds, "-l", &label, "-o", "name"]).works();
         all.lines().map(str::to_owned).collect()
     }
 
-    fn deployment(&self, name: &str) -> Value {
+    pub(crate) fn deployment(&self, name: &str) -> Value {
         self.site.api.get(&format!("/apis/apps/v1/namespaces/{}/deployments/{name}", self.name)).body
     }
 
     /// The answer to a look at something in the core group.
-    fn code(&self, path: &str) -> u16 {
+    pub(crate) fn code(&self, path: &str) -> u16 {
         self.site.api.get(&format!("/api/v1/namespaces/{}/{path}", self.name)).code
     }
 
@@ -199,7 +233,7 @@ impl<'a> Team<'a> {
 }
 
 /// The one condition of a type; null where there is none.
-fn condition(object: &Value, type_: &str) -> Value {
+pub(crate) fn condition(object: &Value, type_: &str) -> Value {
     let all = object["status"]["conditions"].as_array().into_iter().flatten();
     let mut found = all.filter(|it| it["type"] == type_).cloned();
     let first = found.next().unwrap_or_default();
@@ -207,12 +241,12 @@ fn condition(object: &Value, type_: &str) -> Value {
     first
 }
 
-fn is_ready(pod: &Value) -> bool {
+pub(crate) fn is_ready(pod: &Value) -> bool {
     condition(pod, "Ready")["status"] == "True"
 }
 
 /// What tells pods apart, sorted.
-fn uids(pods: &[Value]) -> Vec<String> {
+pub(crate) fn uids(pods: &[Value]) -> Vec<String> {
     let mut uids: Vec<_> =
         pods.iter().map(|pod| pod["metadata"]["uid"].as_str().unwrap().to_owned()).collect();
     uids.sort();

@@ -41,7 +41,10 @@ fn our_bundles(site: &Site) -> Vec<Value> {
     found
 }
 
-/// Applies every example in both versions, and returns what is stored of them.
+/// Providers that the sources among the examples find in the examples: two in a ConfigMap, two Services, in each version.
+const DISCOVERED: usize = 8;
+
+/// Applies every example in both versions, and returns what is stored of them, and of what they make.
 fn apply_examples(site: &Site) -> BTreeMap<String, Value> {
     for (version, folder) in FOLDERS {
         for example in examples(folder) {
@@ -49,6 +52,13 @@ fn apply_examples(site: &Site) -> BTreeMap<String, Value> {
             site.kubectl(&["apply", "-f", "-"], &example.text_in(site.namespace(&namespace))).ok();
         }
     }
+    eventually("the sources have looked, and have what they find", crate::cluster::SETTLES, || {
+        let sources = site.api.get("/apis/mcp-hangar.io/v1beta1/mcpdiscoverysources").ok();
+        let mut managed =
+            sources["items"].as_array().unwrap().iter().map(|it| it["status"]["managedCount"].as_u64());
+        let all = managed.try_fold(0, |sum, count| Some(sum + count?));
+        (all == u64::try_from(DISCOVERED).ok()).then_some(())
+    });
     stored(site)
 }
 
@@ -144,7 +154,8 @@ fn upgrades_and_rollbacks_by_either_helm_keep_every_object_the_ca_and_all_bundle
         stays_quiet(&site);
         let examples = FOLDERS.iter().flat_map(|(_, folder)| examples(folder));
         let objects = objects.len();
-        assert_eq!(examples.map(|example| ours(&example.text_in("x")).len()).sum::<usize>(), objects);
+        let written: usize = examples.map(|example| ours(&example.text_in("x")).len()).sum();
+        assert_eq!(written + DISCOVERED, objects);
         figure("T16", format_args!("{}: {objects} objects, 3 upgrades and a rollback: 0 changed", helm.0));
         figure(
             "T20",

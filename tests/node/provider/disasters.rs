@@ -5,15 +5,14 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::rollouts::leader;
-use super::{GO, SOON, Team, condition};
+use super::{GO, SOON, Team, condition, leader};
 use crate::charts::root;
 use crate::cluster::{Site, attended, eventually, run};
 use crate::figures::figure;
 use crate::release::NAMESPACE;
 
 /// All processes of a pod; none where it does not run.
-fn processes(site: &Site, namespace: &str, pod: &str) -> Vec<String> {
+pub(crate) fn processes(site: &Site, namespace: &str, pod: &str) -> Vec<String> {
     let folder = site.folder.parent().unwrap();
     let words = ["tests/cluster/node/pids.sh", namespace, pod];
     let found = run(Command::new("bash").args(words).current_dir(root()).env("CLUSTER_DIR", folder), "");
@@ -21,7 +20,7 @@ fn processes(site: &Site, namespace: &str, pod: &str) -> Vec<String> {
 }
 
 /// Sends them a signal; false where one is gone already.
-fn signal(processes: &[String], name: &str) -> bool {
+pub(crate) fn signal(processes: &[String], name: &str) -> bool {
     !processes.is_empty() && run(Command::new("kill").arg(format!("-{name}")).args(processes), "").code == 0
 }
 

@@ -219,7 +219,7 @@ fn an_upgrade_of_the_operator_rolls_no_pods_and_writes_nothing() {
 }
 
 /// The pod that leads.
-pub(super) fn leader(team: &Team) -> Option<String> {
+pub(crate) fn leader(team: &Team) -> Option<String> {
     let leases =
         team.site.api.get(&format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases")).body;
     let ours = leases["items"].as_array()?.iter().filter(|lease| {
@@ -233,7 +233,7 @@ pub(super) fn leader(team: &Team) -> Option<String> {
 }
 
 /// What a pod of the operator tells Prometheus.
-pub(super) fn metrics(address: &str) -> Option<String> {
+pub(crate) fn metrics(address: &str) -> Option<String> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect((address, 8080)).ok()?;
     write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
