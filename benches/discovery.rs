@@ -18,7 +18,7 @@ use mcp_hangar_operator::discovery::document::read;
 use mcp_hangar_operator::discovery::found::{Origin, Scan};
 use mcp_hangar_operator::discovery::merge::Maker;
 use mcp_hangar_operator::discovery::plan::{Live, Plan, plan};
-use mcp_hangar_operator::discovery::prune::Memory;
+use mcp_hangar_operator::discovery::prune::{Memory, Moment};
 use mcp_hangar_operator::discovery::source::{Filters, Place, Settings};
 use mcp_hangar_webhooks::policy::Policy;
 
@@ -56,7 +56,8 @@ fn look(scan: &Scan, lives: &BTreeMap<String, Live>) -> Plan {
         template: &settings.template,
         policy: &policy,
     };
-    plan(&maker, &settings, scan, lives, &mut Memory::default(), Timestamp::UNIX_EPOCH)
+    let now = Moment { read: Timestamp::UNIX_EPOCH, passed: Duration::ZERO };
+    plan(&maker, &settings, scan, lives, &mut Memory::default(), now)
 }
 
 fn lives(plan: &Plan) -> BTreeMap<String, Live> {

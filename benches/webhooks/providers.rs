@@ -24,6 +24,10 @@ mod answers;
 mod counts;
 #[path = "providers/etcd.rs"]
 mod etcd;
+#[path = "providers/found.rs"]
+mod found;
+#[path = "providers/groups.rs"]
+mod groups;
 #[path = "providers/herd.rs"]
 mod herd;
 #[path = "providers/replay.rs"]
@@ -64,13 +68,35 @@ pub(crate) fn measure(report: &mut Report) {
             api.create("/api/v1/namespaces", &namespace).await.unwrap();
         }
         let server = Answers::start();
-        to_ready(report, &api, &operator, &server).await;
-        containers(report, &api, &operator).await;
         let sleeper = herd::Sleeper::bring_up(&api).await;
-        at_rest(report, &operator, &server).await;
-        let operator = restart(report, &cluster, &api, operator).await;
-        many_asleep(report, &cluster, &api, operator, &sleeper).await;
+        let operator = if is_wanted("ready") {
+            to_ready(report, &api, &operator, &server).await;
+            containers(report, &api, &operator).await;
+            at_rest(report, &operator, &server).await;
+            restart(report, &cluster, &api, operator).await
+        } else {
+            operator
+        };
+        if is_wanted("groups") {
+            report.heading("a group over remote providers");
+            groups::measure(report, &api, &operator, &server).await;
+        }
+        let operator = if is_wanted("discovery") {
+            report.heading("discovery sources");
+            found::measure(report, &cluster, &api, operator).await
+        } else {
+            operator
+        };
+        if is_wanted("asleep") {
+            report.heading("many providers asleep");
+            many_asleep(report, &cluster, &api, operator, &sleeper).await;
+        }
     });
+}
+
+/// Whether these rows are asked for: `BENCH_PROVIDERS` names some, without it all are.
+fn is_wanted(rows: &str) -> bool {
+    std::env::var("BENCH_PROVIDERS").map_or(true, |words| words.split_whitespace().any(|word| word == rows))
 }
 
 /// A number of things, smaller for whoever only tries this program out.
@@ -156,6 +182,15 @@ impl Operator {
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
         Some(text)
+    }
+
+    /// How many scans of discovery sources it has made.
+    fn scans(&self) -> u64 {
+        let text = self.metrics().unwrap_or_default();
+        let mut lines = text.lines();
+        let line =
+            lines.find_map(|line| line.strip_prefix("mcp_operator_discovery_sync_duration_seconds_count "));
+        line.and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 
     /// How many providers are in this state.
@@ -393,6 +428,11 @@ async fn many_asleep(
     report.note(&format!("called: {}", called.of_each(1)));
     let called = called.without(&["GET secrets"]).sum() as f64 * minute;
     report.add(Row::new("in a quiet minute: calls to the API server about them", called, "").goal("0", 0.0));
+    groups::over_the_herd(api).await;
+    let operator = operator.again(cluster, herd::NAMESPACE);
+    operator.quiet(many as f64 * 50_000.0).await;
+    let name = format!("memory with {} groups over them (RSS)", groups::GROUPS);
+    report.add(Row::new(name, operator.rss(), "MiB"));
 }
 
 /// How often threads of a process went to sleep by themselves.

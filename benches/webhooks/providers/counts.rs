@@ -6,8 +6,17 @@ use std::collections::BTreeMap;
 
 use crate::cluster::Api;
 
-const RESOURCES: [&str; 7] =
-    ["mcpproviders", "deployments", "services", "events", "pods", "configmaps", "secrets"];
+const RESOURCES: [&str; 9] = [
+    "mcpprovidergroups",
+    "mcpdiscoverysources",
+    "mcpproviders",
+    "deployments",
+    "services",
+    "events",
+    "pods",
+    "configmaps",
+    "secrets",
+];
 const WRITES: [&str; 5] = ["POST", "PUT", "PATCH", "APPLY", "DELETE"];
 const READS: [&str; 2] = ["GET", "LIST"];
 

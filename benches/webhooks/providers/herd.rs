@@ -14,12 +14,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::etcd::Etcd;
+use super::groups::GROUPS;
 use super::within;
 use crate::cluster::{Api, Cluster, object, providers};
 
 /// Where they are.
 pub(crate) const NAMESPACE: &str = "herd";
 const NAME: &str = "sleeper";
+/// A label by which groups share them out.
+pub(crate) const SHARD: &str = "shard";
 const REGION: &str = "eu-central-1";
 const WRITERS: usize = 16;
 
@@ -38,6 +41,7 @@ impl Sleeper {
         wish["metadata"]["namespace"] = json!(NAMESPACE);
         wish["spec"]["healthCheck"] = json!({"enabled": false});
         wish["spec"]["lifecycle"]["idleTTL"] = json!("1s");
+        wish["metadata"]["labels"][SHARD] = json!(shard(0));
         let last = wish.to_string();
         wish["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = json!(last);
         let settings = json!({"metadata": {"name": "tickets-settings"}, "data": {"region": REGION}});
@@ -147,10 +151,19 @@ impl Sleeper {
             let text = of(text)
                 .replace(&self.uid, &uid(0))
                 .replace(r#""uid":"UID""#, &format!(r#""uid":"{}""#, uid(kind)));
-            let text = text.replace(&self.hash, &hash);
+            let text = text.replace(&self.hash, &hash).replace(&labelled(0), &labelled(number));
             etcd.put(&format!("/registry/{key}/{NAMESPACE}/{}", of(name)), &text);
         }
     }
+}
+
+/// What the label says of the one with that number.
+pub(crate) fn shard(number: usize) -> String {
+    format!("s{}", number % GROUPS)
+}
+
+fn labelled(number: usize) -> String {
+    format!(r#""{SHARD}":"{}""#, shard(number))
 }
 
 /// What the operator writes on the pods of a provider of that name.
