@@ -15,8 +15,10 @@ pub mod found;
 mod keeper;
 #[cfg(test)]
 pub(crate) mod leaves;
+pub mod mark;
 pub mod merge;
 pub mod names;
+mod neighbours;
 pub mod objects;
 pub mod plan;
 pub mod prune;

@@ -17,6 +17,7 @@ pub mod feed;
 mod fetch;
 mod keeper;
 mod life;
+pub(crate) mod looks;
 mod pack;
 pub mod places;
 pub mod probe;

@@ -11,9 +11,9 @@ use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use mcp_hangar_api::annotation::DISCOVERED_BY;
 use serde_json::{Value, json};
 
+use super::mark::Claim;
 use super::merge::Wish;
 use super::plan::Plan;
 use super::source::Source;
@@ -62,6 +62,11 @@ pub(super) async fn apply(ctx: &Context, source: &Source, plan: &Plan) -> Outcom
         plan.deletes.iter().map(|(name, uid)| Step::Delete(name, uid)).collect(),
     ];
     for steps in steps.drain(..) {
+        if steps.iter().any(|step| matches!(step, Step::Delete(..)))
+            && !write.is_wished(&mut outcome, plan).await
+        {
+            break;
+        }
         let steps: Vec<BoxFuture<'_, _>> = steps.into_iter().map(|step| write.step(step).boxed()).collect();
         let mut done = stream::iter(steps).buffer_unordered(WRITES);
         while let Some((name, result)) = done.next().await {
@@ -146,6 +151,27 @@ impl<'a> Write<'a> {
         format!("MCPProvider {}/{name}", self.source.key.namespace)
     }
 
+    /// Whether the source still says what was planned for: who pauses or edits it has nothing deleted any more.
+    async fn is_wished(&self, outcome: &mut Outcome, plan: &Plan) -> bool {
+        let Source { key, uid, generation, .. } = self.source;
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.ctx.client.clone(), &key.namespace, &super::reconcile::resource());
+        let get = api.get_metadata_opt(&key.name);
+        match self.ctx.link.call("get", format!("MCPDiscoverySource {key}"), get).await {
+            Ok(found) => found.is_some_and(|it| {
+                let meta = it.metadata;
+                let is_staying = meta.deletion_timestamp.is_none();
+                is_staying && meta.uid.as_deref() == Some(uid) && meta.generation == Some(*generation)
+            }),
+            Err(error) => {
+                let says = error.to_string();
+                outcome.failed.extend(plan.deletes.iter().map(|(name, _)| (name.clone(), says.clone())));
+                outcome.error.get_or_insert(error);
+                false
+            }
+        }
+    }
+
     async fn create(&self, wish: &Wish) -> Result<Done, ClusterError> {
         let Ok(object) = serde_json::from_value::<DynamicObject>(wish.object.clone()) else {
             return Ok(Done::Gone);
@@ -218,10 +244,11 @@ impl<'a> Write<'a> {
 }
 
 fn is_ours(meta: &ObjectMeta, source: &Source) -> bool {
-    let by =
-        meta.annotations.as_ref().and_then(|all| all.get(DISCOVERED_BY)).and_then(|by| by.split_once('/'));
-    let mut owners = meta.owner_references.iter().flatten().filter(|owner| owner.controller == Some(true));
-    by.is_some_and(|(name, _)| name == &*source.key.name) && owners.all(|owner| owner.uid == source.uid)
+    let claim = Claim { source: &source.key.name, namespace: &source.key.namespace, uid: &source.uid };
+    let name = meta.name.as_deref().unwrap_or_default();
+    let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let is_ours = |all| claim.is_ours(name, all, owner.map(|owner| owner.uid.as_str()));
+    meta.annotations.as_ref().is_some_and(is_ours)
 }
 
 /// What was created belongs to our manager as an update does, and would stay when an apply leaves it out: this makes it an

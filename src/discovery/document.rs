@@ -203,10 +203,10 @@ fn named(name: Result<String, String>, line: usize, node: Node) -> Entry {
 /// The fields of a provider's spec, in the form of either version, and how `mode` follows where it is absent.
 fn spec(mut members: Map<String, Value>) -> Result<Spec, String> {
     let form = Form::of(&members);
-    if let Some(unknown) = members.keys().find(|name| !form.declares(name)) {
-        let guess = form.closest(unknown);
+    if let Some(unknown) = undeclared(form, &members, &mut Vec::new()) {
+        let guess = form.closest(&unknown);
         let guess = guess.map(|guess| format!("; did you mean {guess}?")).unwrap_or_default();
-        let shown = mcp_hangar_webhooks::validation::quote::quoted(unknown);
+        let shown = mcp_hangar_webhooks::validation::quote::quoted(&unknown);
         return Err(format!("{shown} is no field of a provider{guess}"));
     }
     match members.get("mode") {
@@ -234,6 +234,30 @@ fn spec(mut members: Map<String, Value>) -> Result<Spec, String> {
         Some(_) => {}
     }
     Ok(Spec { form, members })
+}
+
+/// A field at any depth that a provider does not have: the API server would drop it from a new one without a word, and
+/// refuse every later change for it.
+fn undeclared<'a>(form: Form, members: &'a Map<String, Value>, path: &mut Vec<&'a str>) -> Option<String> {
+    members.iter().find_map(|(name, value)| {
+        path.push(name);
+        let found = if form.declares(path) { within(form, value, path) } else { Some(path.join(".")) };
+        path.pop();
+        found
+    })
+}
+
+fn within<'a>(form: Form, value: &'a Value, path: &mut Vec<&'a str>) -> Option<String> {
+    match value {
+        Value::Object(members) => undeclared(form, members, path),
+        Value::Array(items) => {
+            path.push("[]");
+            let found = items.iter().find_map(|item| within(form, item, path));
+            path.pop();
+            found
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

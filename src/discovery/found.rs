@@ -23,6 +23,8 @@ pub struct Scan {
     pub faults: Vec<String>,
     /// The places that were read to their end.
     pub places: BTreeSet<String>,
+    /// The namespaces that the operator may look at, where these are not all: what is elsewhere, nobody knows.
+    pub sight: Option<BTreeSet<String>>,
 }
 
 /// One thing that wants to be a provider.
@@ -91,9 +93,9 @@ impl Form {
         }
     }
 
-    /// Whether a spec may have that field.
-    pub fn declares(self, name: &str) -> bool {
-        schema::declares(Kind::Provider, self.version(), &[name])
+    /// Whether a spec may have that field; items of lists are `[]`.
+    pub fn declares(self, path: &[&str]) -> bool {
+        schema::declares(Kind::Provider, self.version(), path)
     }
 
     /// What was probably meant.
@@ -112,7 +114,7 @@ impl Form {
             "volumes",
             "healthCheck",
         ];
-        suggest::closest(name, USUAL.into_iter().filter(|known| self.declares(known)))
+        suggest::closest(name, USUAL.into_iter().filter(|known| self.declares(&[known])))
     }
 }
 
@@ -140,6 +142,11 @@ impl Origin {
             ("ConfigMap", Some(name)) => Self::map(namespace, name),
             _ => Self::namespace(namespace),
         }
+    }
+
+    /// Whether it was Pods, which go and come.
+    pub fn is_of_pods(&self) -> bool {
+        self.0.starts_with("Pod/")
     }
 
     /// The namespace that it was found in.

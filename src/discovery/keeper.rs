@@ -4,26 +4,24 @@
 //! looks ([`reconcile`]), at most one at a time for each source, a bounded number in all, and bursts as one. Everything
 //! ends when this is dropped: another replica may lead by then.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use futures::stream::{BoxStream, SelectAll};
-use kube::Api;
 use kube::api::DynamicObject;
-use kube::runtime::watcher;
-use mcp_hangar_api::annotation::{DISCOVERED_BY, LAST_ACTIVITY, WAKE};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinError;
 
+use super::neighbours::Neighbours;
 use super::reconcile::{Life, Next, reconcile, resource};
 use super::source::{Settings, Source};
 use super::watch::{Interests, Touch, Watches};
 use crate::context::Context;
+use crate::provider::Key;
 use crate::provider::feed::{Heard, Listener};
+use crate::provider::looks::{Looks, until};
 use crate::provider::queue::Queue;
-use crate::provider::watch::{News, news};
-use crate::provider::{Key, Known};
+use crate::provider::watch::{News, objects};
 use crate::retry::{ClusterError, LONGEST_WAIT};
 
 /// Looks at the same time.
@@ -35,37 +33,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps all sources for as long as it is polled.
 pub(super) async fn keep(ctx: &Arc<Context>, mut providers: Listener) {
-    let (mut sources, waiting) = watches(ctx);
-    let mut keeper = Keeper::new(ctx, waiting);
+    let (mut sources, waiting) = objects(ctx, &resource());
+    let mut keeper = Keeper::new(ctx, &providers, waiting);
     let _metrics = Forget(ctx);
     loop {
         let due = keeper.due.next();
         tokio::select! {
-            Some(heard) = providers.next() => keeper.provider(heard),
+            Some(heard) = providers.next() => keeper.heard(heard),
             Some((watch, news)) = sources.next() => keeper.source(watch, news),
             Some(touch) = keeper.watches.touches.next() => keeper.touched(touch),
-            Some(done) = keeper.looks.join_next_with_id() => keeper.ended(done),
-            () = at(due), if keeper.is_free() => {}
+            Some((key, done)) = keeper.looks.ended() => keeper.ended(key, done),
+            () = until(due), if keeper.is_free() => {}
         }
         keeper.start();
     }
-}
-
-type Sources = SelectAll<BoxStream<'static, (usize, News<DynamicObject>)>>;
-
-/// A watch of sources for each place, by number, and the numbers.
-fn watches(ctx: &Arc<Context>) -> (Sources, HashSet<usize>) {
-    let mut all = SelectAll::new();
-    for (number, place) in ctx.places.watched().into_iter().enumerate() {
-        let api = match place {
-            Some(namespace) => Api::namespaced_with(ctx.client.clone(), namespace, &resource()),
-            None => Api::all_with(ctx.client.clone(), &resource()),
-        };
-        let news = news(ctx, api, watcher::Config::default()).map(move |news| (number, news));
-        all.push(news.boxed());
-    }
-    let numbers = (0..all.len()).collect();
-    (all, numbers)
 }
 
 /// Who does not lead says nothing of sources.
@@ -74,13 +55,6 @@ struct Forget<'a>(&'a Context);
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         self.0.metrics.controllers.sources(0);
-    }
-}
-
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -100,7 +74,6 @@ struct Entry {
 
 /// A look that is over.
 struct Done {
-    key: Key,
     uid: String,
     life: Life,
     result: Result<Next, ClusterError>,
@@ -112,34 +85,31 @@ struct Keeper {
     waiting: HashSet<usize>,
     /// All providers have been told: before that, nobody knows what exists.
     has_providers: bool,
-    providers: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<Known>>>,
+    providers: Neighbours,
     sources: BTreeMap<Key, Entry>,
     watches: Watches,
     interests: Interests,
     due: Queue<Key>,
-    looks: JoinSet<Done>,
-    /// Whom a look is about.
-    about: HashMap<Id, Key>,
+    looks: Looks<Done>,
 }
 
 impl Keeper {
-    fn new(ctx: &Arc<Context>, waiting: HashSet<usize>) -> Self {
+    fn new(ctx: &Arc<Context>, providers: &Listener, waiting: HashSet<usize>) -> Self {
         Self {
             ctx: Arc::clone(ctx),
             waiting,
             has_providers: false,
-            providers: HashMap::new(),
+            providers: Neighbours::new(&providers.roster),
             sources: BTreeMap::new(),
             watches: Watches::default(),
             interests: Interests::default(),
             due: Queue::default(),
-            looks: JoinSet::new(),
-            about: HashMap::new(),
+            looks: Looks::default(),
         }
     }
 
     fn is_free(&self) -> bool {
-        self.waiting.is_empty() && self.has_providers && self.looks.len() < LOOKS
+        self.waiting.is_empty() && self.has_providers && self.looks.count() < LOOKS
     }
 
     fn source(&mut self, watch: usize, news: News<DynamicObject>) {
@@ -151,6 +121,9 @@ impl Keeper {
                 self.sources.remove(&key);
                 self.due.remove(&key);
                 self.interests.forget(&key);
+                if self.near(&key).next().is_none() {
+                    self.providers.leave(&key.namespace);
+                }
             }
             News::Is(key, object) => self.known(Arc::new(Source::of(key, object))),
         }
@@ -169,6 +142,7 @@ impl Keeper {
                 return;
             }
         } else {
+            self.providers.enter(&key.namespace);
             let settings = source.settings(&self.ctx.policy).map(Arc::new);
             let (life, names) = (Some(Life::default()), BTreeSet::new());
             let entry = Entry { source, settings, life, ended: None, is_stale: false, names };
@@ -180,33 +154,24 @@ impl Keeper {
         self.wake(&key, Duration::ZERO);
     }
 
-    fn provider(&mut self, heard: Heard) {
-        let (key, new) = match heard {
-            Heard::Listed => {
-                self.has_providers = true;
-                return;
+    fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Listed => self.has_providers = true,
+            Heard::Changed(key) => {
+                let Some(by) = self.providers.changed(&key) else { return };
+                let made = by.into_iter().flatten().map(|source| key.named(&source));
+                let near = self.near(&key).filter(|(_, it)| it.names.contains(&*key.name));
+                let sources: BTreeSet<Key> = made.chain(near.map(|(it, _)| it.clone())).collect();
+                sources.iter().for_each(|source| self.wake(source, QUIET));
             }
-            Heard::Is(known) => (known.key.clone(), Some(known)),
-            Heard::Gone(key) => (key, None),
-        };
-        let here = self.providers.entry(key.namespace.clone()).or_default();
-        let old = match &new {
-            Some(new) => here.insert(key.name.clone(), Arc::clone(new)),
-            None => here.remove(&key.name),
-        };
-        if here.is_empty() {
-            self.providers.remove(&key.namespace);
         }
-        if old.as_ref().map(|old| facts(old)) == new.as_ref().map(|new| facts(new)) {
-            return;
-        }
-        let by = [&old, &new].into_iter().flatten().filter_map(|it| it.annotations.get(DISCOVERED_BY));
-        let mut sources: BTreeSet<Key> =
-            by.filter_map(|by| by.split_once('/')).map(|(source, _)| key.named(source)).collect();
-        let from = Key { namespace: key.namespace.clone(), name: "".into() };
-        let near = self.sources.range(from..).take_while(|(it, _)| it.namespace == key.namespace);
-        sources.extend(near.filter(|(_, it)| it.names.contains(&*key.name)).map(|(it, _)| it.clone()));
-        sources.iter().for_each(|source| self.wake(source, QUIET));
+    }
+
+    /// The sources of the same namespace.
+    fn near(&self, key: &Key) -> impl Iterator<Item = (&Key, &Entry)> {
+        let from = Key { namespace: Arc::clone(&key.namespace), name: "".into() };
+        let namespace = Arc::clone(&key.namespace);
+        self.sources.range(from..).take_while(move |(it, _)| it.namespace == namespace)
     }
 
     fn touched(&mut self, touch: Touch) {
@@ -244,27 +209,21 @@ impl Keeper {
             return;
         };
         let (source, settings) = (Arc::clone(&entry.source), entry.settings.clone());
-        let here = self.providers.get(&key.namespace);
-        let providers: Vec<_> = here.into_iter().flat_map(BTreeMap::values).cloned().collect();
-        let (ctx, name) = (Arc::clone(&self.ctx), key.clone());
-        let look = self.looks.spawn(async move {
+        let providers = self.providers.crowd(&key.namespace);
+        let ctx = Arc::clone(&self.ctx);
+        self.looks.begin(key.clone(), async move {
             let began = Instant::now();
             let result = reconcile(&ctx, &source, &settings, providers, &mut life).await;
             let word = result.as_ref().map_or_else(ClusterError::kind, |_| "success");
             ctx.metrics.controllers.reconciled("discovery", word, began.elapsed());
-            Done { key: name, uid: source.uid.clone(), life, result }
+            Done { uid: source.uid.clone(), life, result }
         });
-        self.about.insert(look.id(), key.clone());
     }
 
-    fn ended(&mut self, ended: Result<(Id, Done), JoinError>) {
+    fn ended(&mut self, key: Key, ended: Result<Done, JoinError>) {
         match ended {
-            Ok((id, done)) => {
-                self.about.remove(&id);
-                self.looked(done);
-            }
+            Ok(done) => self.looked(key, done),
             Err(error) => {
-                let Some(key) = self.about.remove(&error.id()) else { return };
                 tracing::error!(source = %key, "a look at the source failed: {error}; it is tried again");
                 if let Some(entry) = self.sources.get_mut(&key) {
                     entry.life = Some(Life::default());
@@ -274,8 +233,8 @@ impl Keeper {
         }
     }
 
-    fn looked(&mut self, done: Done) {
-        let Done { key, uid, mut life, result } = done;
+    fn looked(&mut self, key: Key, done: Done) {
+        let Done { uid, mut life, result } = done;
         let now = Instant::now();
         let Some(entry) = self.sources.get_mut(&key) else { return };
         if entry.source.uid != uid {
@@ -296,7 +255,7 @@ impl Keeper {
                 }
             }
             Err(error) => {
-                say(&self.ctx, &key, &error);
+                self.ctx.link.tell("source", &key.to_string(), &error);
                 Some(life.attempts.failed())
             }
         };
@@ -307,24 +266,5 @@ impl Keeper {
         if let Some(wait) = wait {
             self.due.add(key, now + wait);
         }
-    }
-}
-
-/// What counts of a provider here. What traffic and probes write does not.
-fn facts(known: &Known) -> impl PartialEq + use<'_> {
-    let annotations = known.annotations.iter().filter(|(name, _)| *name != LAST_ACTIVITY && *name != WAKE);
-    let annotations: Vec<_> = annotations.collect();
-    (&known.uid, known.generation, known.is_going, &known.owner, &known.labels, annotations)
-}
-
-fn say(ctx: &Context, key: &Key, error: &ClusterError) {
-    use crate::retry::Trouble::{Away, Conflict, Credentials, Forbidden, NotFound, Rejected, Terminating};
-    let is_expected = match error.trouble() {
-        // Said where the connection is watched over; or somebody was faster, and the change comes by the watch.
-        Away | Forbidden | Credentials | Conflict | NotFound | Terminating => true,
-        Rejected => false,
-    };
-    if !is_expected && ctx.link.say_now(&format!("source {key}"), &error.to_string()) {
-        tracing::warn!(source = %key, kind = error.kind(), "{error}; it is tried again");
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mcp_hangar_api::GROUP;
-use mcp_hangar_api::annotation::{CONVERSION_DATA, DISCOVERED_BY, DISCOVERED_HASH};
+use mcp_hangar_api::annotation::{CONVERSION_DATA, DISCOVERED_BY, DISCOVERED_HASH, LAST_ACTIVITY, WAKE};
 use mcp_hangar_api::v1beta1::discovery::ProviderTemplate;
 use mcp_hangar_webhooks::conversion;
 use mcp_hangar_webhooks::json::Json;
@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::found::{Form, Origin, Spec};
+use super::mark::Claim;
 
 /// Whose providers are made.
 #[derive(Debug, Clone, Copy)]
@@ -44,14 +45,14 @@ pub struct Wish {
     pub name: String,
     /// The whole object.
     pub object: Value,
-    /// Of what the source says; kept in an annotation.
+    /// Of what the source says, with a seal; kept in an annotation.
     pub hash: String,
 }
 
 impl Maker<'_> {
-    /// The annotation that says whose it is.
-    pub fn discovered_by(&self, origin: &Origin) -> String {
-        format!("{}/{}", self.source, origin.0)
+    /// How the source knows its own.
+    pub const fn claim(&self) -> Claim<'_> {
+        Claim { source: self.source, namespace: self.namespace, uid: self.uid }
     }
 
     /// The provider, not judged yet.
@@ -65,9 +66,10 @@ impl Maker<'_> {
         merge(&mut merged, found);
         let metadata = self.template.metadata.clone().unwrap_or_default();
         let mut annotations = metadata.annotations;
-        annotations.remove(CONVERSION_DATA);
-        annotations.remove(DISCOVERED_HASH);
-        annotations.insert(DISCOVERED_BY.to_owned(), self.discovered_by(origin));
+        for not_the_templates in [CONVERSION_DATA, DISCOVERED_HASH, LAST_ACTIVITY, WAKE] {
+            annotations.remove(not_the_templates);
+        }
+        annotations.insert(DISCOVERED_BY.to_owned(), self.claim().by(origin));
         let mut object = json!({
             "apiVersion": format!("{GROUP}/v1beta1"),
             "kind": "MCPProvider",
@@ -83,7 +85,7 @@ impl Maker<'_> {
                 meta.insert("ownerReferences".into(), json!([self.owner()]));
             }
         }
-        let hash = hash(&object);
+        let hash = self.claim().sealed(name, &hash(&object));
         let annotations = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
         if let Some(annotations) = annotations {
             annotations.insert(DISCOVERED_HASH.to_owned(), Value::String(hash.clone()));
@@ -315,7 +317,8 @@ mod tests {
 
     #[test]
     fn labels_and_annotations_come_from_the_template_and_ownership_from_the_source() {
-        let metadata = json!({"labels": {"a": "b"}, "annotations": {"c": "d", DISCOVERED_BY: "forged", CONVERSION_DATA: "{}"}});
+        let metadata = json!({"labels": {"a": "b"}, "annotations": {"c": "d", DISCOVERED_BY: "forged",
+            DISCOVERED_HASH: "forged", CONVERSION_DATA: "{}", LAST_ACTIVITY: "2026-01-01T00:00:00Z", WAKE: "2026-01-01T00:00:00Z"}});
         let (wish, _) =
             made(&template(json!({}), metadata), json!({"mode": "container", "image": "r.example/a:1"}));
         let meta = &wish.object["metadata"];

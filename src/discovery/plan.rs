@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::found::{Body, Found, Origin, Scan, shown};
+use super::mark::{Claim, Whose};
 use super::merge::{Maker, Wish, reaches_into};
 use super::names;
-use super::prune::{Look, Lost, Memory, Verdict, decide};
+use super::prune::{How, Look, Lost, Memory, Moment, Verdict, decide};
 use super::source::Settings;
 
 /// An MCPProvider of the namespace.
@@ -66,23 +66,28 @@ pub struct Item {
     pub error: Option<String>,
 }
 
+impl Plan {
+    /// Nothing is known of what was missed but that one scan has missed it.
+    pub fn is_in_doubt(&self) -> bool {
+        self.verdict.delete.is_empty() && !self.verdict.doubted.is_empty()
+    }
+}
+
 impl Live {
-    /// The source and the origin that it says it comes from.
-    fn comes_from(&self) -> Option<(&str, &str)> {
-        self.annotations.get(mcp_hangar_api::annotation::DISCOVERED_BY)?.split_once('/')
+    /// Where it was found, if it is the source's own.
+    pub fn origin_of(&self, name: &str, claim: &Claim<'_>) -> Option<Origin> {
+        match claim.whose(name, &self.annotations, self.owner.as_deref()) {
+            Whose::Ours(origin) => Some(origin),
+            _ => None,
+        }
     }
 
-    /// Whether the source made it and still has it; then where it was found.
-    pub fn origin_of(&self, maker: &Maker<'_>) -> Option<Origin> {
-        let (source, origin) = self.comes_from()?;
-        let is_ours = source == maker.source && self.owner.as_deref().is_none_or(|owner| owner == maker.uid);
-        is_ours.then(|| Origin(origin.to_owned()))
-    }
-
-    fn whose(&self) -> String {
-        match self.comes_from() {
-            Some((source, _)) => format!("belongs to the source {}", shown(source)),
-            None => "was not made by a source, and is never adopted".to_owned(),
+    fn told(&self, name: &str, claim: &Claim<'_>) -> String {
+        match claim.whose(name, &self.annotations, self.owner.as_deref()) {
+            Whose::Theirs(source) => format!("belongs to the source {}", shown(source)),
+            Whose::Past => "belongs to a source of this name that was deleted".to_owned(),
+            Whose::Copied => "was copied from another one, and is never adopted".to_owned(),
+            Whose::Ours(_) | Whose::Nobodys => "was not made by a source, and is never adopted".to_owned(),
         }
     }
 }
@@ -94,18 +99,19 @@ pub fn plan(
     scan: &Scan,
     lives: &BTreeMap<String, Live>,
     memory: &mut Memory,
-    now: Timestamp,
+    now: Moment,
 ) -> Plan {
-    let mut planning = Planning { maker, lives, scan, plan: Plan::default(), origins: BTreeMap::new() };
+    let (plan, origins, heirs) = (Plan::default(), BTreeMap::new(), BTreeMap::new());
+    let mut planning = Planning { maker, lives, scan, plan, origins, heirs };
     for (name, live) in lives {
-        if let Some(origin) = live.origin_of(maker) {
+        if let Some(origin) = live.origin_of(name, &maker.claim()) {
             planning.plan.managed.insert(name.clone());
             planning.origins.insert(name, origin);
         }
     }
     let mut chosen = planning.choose(settings);
     planning.cut(&mut chosen, settings.filters.most);
-    planning.plan.wanted = chosen.len();
+    planning.plan.wanted = chosen.len() + planning.heirs.len();
     for (name, found) in &chosen {
         planning.take(name, found);
     }
@@ -120,6 +126,8 @@ struct Planning<'a> {
     scan: &'a Scan,
     /// Where each provider of the source was found when it was last written.
     origins: BTreeMap<&'a String, Origin>,
+    /// What gets a name once it is certain that its holder is no more.
+    heirs: BTreeMap<String, &'a Found>,
     plan: Plan,
 }
 
@@ -158,15 +166,13 @@ impl<'a> Planning<'a> {
                 self.say(&name, loser, Some(says));
             }
             // Whether the place that it came from really is without it, only a whole look at that place can say.
-            if let Some(holder) = holder.filter(|_| kept.is_none())
-                && !(self.scan.is_clean() && self.scan.places.contains(&holder.place()))
-            {
-                let says =
-                    format!("the name {} is kept for {}, which was not read", shown(&name), holder.told());
-                self.say(&name, winner, Some(says));
-                continue;
+            let is_certain =
+                |holder: Origin| self.scan.is_clean() && self.scan.places.contains(&holder.place());
+            if kept.is_some() || holder.is_none_or(is_certain) {
+                chosen.insert(name, winner);
+            } else {
+                self.heirs.insert(name, winner);
             }
-            chosen.insert(name, winner);
         }
         chosen
     }
@@ -197,7 +203,8 @@ impl<'a> Planning<'a> {
         let live = self.lives.get(name);
         let ours = live.filter(|_| self.plan.managed.contains(name));
         if let Some(other) = live.filter(|_| ours.is_none()) {
-            let says = format!("an MCPProvider {} exists that {}", shown(name), other.whose());
+            let whose = other.told(name, &self.maker.claim());
+            let says = format!("an MCPProvider {} exists that {whose}", shown(name));
             return self.say(name, found, Some(says));
         }
         if ours.is_some_and(|live| live.is_going) {
@@ -240,7 +247,7 @@ impl<'a> Planning<'a> {
         settings: &Settings,
         chosen: &BTreeMap<String, &'a Found>,
         memory: &mut Memory,
-        now: Timestamp,
+        now: Moment,
     ) {
         let is_lost = |name: &String| !chosen.contains_key(name);
         let is_staying = |name: &String| self.lives.get(name).is_some_and(|live| !live.is_going);
@@ -248,24 +255,54 @@ impl<'a> Planning<'a> {
             .origins
             .iter()
             .filter(|(name, _)| is_lost(name) && is_staying(name))
-            .map(|(name, origin)| Lost {
-                name: (*name).clone(),
-                place_is_there: self.scan.places.contains(&origin.place()),
+            .map(|(name, origin)| {
+                let has_heir = self.heirs.contains_key(*name);
+                Lost { name: (*name).clone(), how: self.how(origin), has_heir }
             })
             .collect();
-        let look =
-            Look { is_clean: self.scan.is_clean(), is_empty: chosen.is_empty(), refresh: settings.refresh };
+        let look = Look {
+            is_clean: self.scan.is_clean(),
+            is_empty: self.plan.wanted == 0,
+            managed: self.plan.managed.len(),
+            refresh: settings.refresh,
+        };
         let verdict = decide(&lost, look, memory, now);
-        if settings.prunes {
-            let uid = |name: &String| self.lives.get(name).map(|live| (name.clone(), live.uid.clone()));
-            self.plan.deletes = verdict.delete.iter().filter_map(uid).collect();
+        let mut heirs = std::mem::take(&mut self.heirs);
+        let lost = lost.into_iter().map(|lost| lost.name).filter(|name| !heirs.contains_key(name));
+        self.plan.lost = lost.collect();
+        for name in &verdict.delete {
+            if let Some(heir) = heirs.remove(name) {
+                self.take(name, heir);
+                memory.forget(name);
+            } else if let Some(live) = self.lives.get(name).filter(|_| settings.prunes) {
+                self.plan.deletes.push((name.clone(), live.uid.clone()));
+            }
         }
-        self.plan.lost = lost.into_iter().map(|lost| lost.name).collect();
+        for (name, heir) in &heirs {
+            let holder = self.origins.get(name).map(Origin::told).unwrap_or_default();
+            let says = format!("the name {} is kept for {holder}, which was not read", shown(name));
+            self.say(name, heir, Some(says));
+        }
         self.plan.verdict = verdict;
+    }
+
+    fn how(&self, origin: &Origin) -> How {
+        let is_seen = |sight: &BTreeSet<String>| sight.contains(origin.namespace_of());
+        if self.scan.sight.as_ref().is_some_and(|sight| !is_seen(sight)) {
+            How::OutOfSight
+        } else if !self.scan.places.contains(&origin.place()) {
+            How::PlaceAway
+        } else if origin.is_of_pods() {
+            How::PodsAway
+        } else {
+            How::Left
+        }
     }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 #[cfg(test)]
 mod world_tests;

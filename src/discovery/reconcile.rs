@@ -14,25 +14,28 @@ use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::events::EventType;
 use mcp_hangar_api::v1beta1::discovery::{MCPDiscoverySource, MCPDiscoverySourceStatus};
 use mcp_hangar_api::{FINALIZER, GROUP};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::apply::{self, apply};
+use super::mark::Claim;
 use super::merge::Maker;
-use super::plan::{Live, Plan, plan};
-use super::prune::Memory;
+use super::neighbours::Crowd;
+use super::plan::{Plan, plan};
+use super::prune::{Memory, Moment};
 use super::scan::{Looked, scan};
 use super::source::{Settings, Source};
 use super::status::{Outcome, Scanned, joined, patch, status};
 use super::watch::Thing;
 use crate::context::Context;
 use crate::manifests::FIELD_MANAGER;
-use crate::provider::Known;
 use crate::retry::{Attempts, ClusterError};
 
 /// What is remembered of a source between two looks.
 #[derive(Default)]
 pub(super) struct Life {
     memory: Memory,
+    /// What the times of the memory are counted from.
+    born: Option<Instant>,
     written: Option<Written>,
     pub(super) attempts: Attempts,
     /// What is wrong with items and with the whole, as it was told last.
@@ -77,7 +80,7 @@ pub(super) async fn reconcile(
     ctx: &Context,
     source: &Arc<Source>,
     settings: &Result<Arc<Settings>, String>,
-    providers: Vec<Arc<Known>>,
+    providers: Crowd,
     life: &mut Life,
 ) -> Result<Next, ClusterError> {
     if source.is_going {
@@ -109,13 +112,16 @@ async fn look(
     ctx: &Context,
     source: &Arc<Source>,
     settings: &Arc<Settings>,
-    providers: Vec<Arc<Known>>,
+    providers: Crowd,
     life: &mut Life,
 ) -> Result<Next, ClusterError> {
     let began = Instant::now();
     let Looked { scan, may_mend, things } = scan(ctx, &source.key.namespace, settings).await;
     let faults = scan.faults.clone();
-    let planned = decide(ctx, source, settings, scan, providers, std::mem::take(&mut life.memory)).await;
+    let passed = life.born.get_or_insert_with(Instant::now).elapsed();
+    let now = Moment { read: Timestamp::now(), passed };
+    let memory = std::mem::take(&mut life.memory);
+    let planned = decide(ctx, source, settings, scan, providers, memory, now).await;
     let (plan, memory) = match planned {
         Ok(planned) => planned,
         Err(error) => {
@@ -130,7 +136,14 @@ async fn look(
     let managed = done.managed(&plan.managed);
     say(ctx, source, &done).await;
     let names = plan.items.iter().map(|item| item.name.clone()).collect();
-    let again = plan.verdict.wait.values().min().map(|at| until(*at));
+    // A little later, so that it has passed by then.
+    let again = plan.verdict.again.filter(|_| settings.prunes).map(|again| again + Duration::from_millis(10));
+    let may_mend = may_mend || done.error.is_some();
+    let again = again.map_or(settings.refresh, |again| again.min(settings.refresh));
+    if done.error.is_none() && settings.prunes && plan.is_in_doubt() {
+        // The next look, which is at once, has more to say.
+        return Ok(Next { again: Some(again), may_mend, names, things });
+    }
     let told = told(&plan, &faults, &done.failed);
     let scanned = Scanned {
         plan,
@@ -147,8 +160,6 @@ async fn look(
     if let Some(error) = &done.error {
         tracing::debug!(source = %source.key, kind = error.kind(), "{error}; it is tried again");
     }
-    let may_mend = may_mend || done.error.is_some();
-    let again = again.map_or(settings.refresh, |again| again.min(settings.refresh));
     Ok(Next { again: Some(again), may_mend, names, things })
 }
 
@@ -158,8 +169,9 @@ async fn decide(
     source: &Arc<Source>,
     settings: &Arc<Settings>,
     scan: super::found::Scan,
-    providers: Vec<Arc<Known>>,
+    providers: Crowd,
     mut memory: Memory,
+    now: Moment,
 ) -> Result<(Plan, Memory), tokio::task::JoinError> {
     let (source, settings, policy) = (Arc::clone(source), Arc::clone(settings), ctx.policy.clone());
     let work = move || {
@@ -171,31 +183,10 @@ async fn decide(
             template: &settings.template,
             policy: &policy,
         };
-        let lives = providers.iter().map(|known| (known.key.name.to_string(), live(known))).collect();
-        let plan = plan(&maker, &settings, &scan, &lives, &mut memory, Timestamp::now());
+        let plan = plan(&maker, &settings, &scan, &providers.lives(), &mut memory, now);
         (plan, memory)
     };
     tokio::task::spawn_blocking(work).await
-}
-
-fn live(known: &Known) -> Live {
-    // Of others nothing but the name counts.
-    let is_discovered = known.annotations.contains_key(mcp_hangar_api::annotation::DISCOVERED_BY);
-    let spec =
-        if is_discovered { serde_json::from_str(&known.spec).unwrap_or_default() } else { Value::Null };
-    Live {
-        uid: known.uid.clone(),
-        is_going: known.is_going,
-        owner: known.owner.clone(),
-        labels: known.labels.clone(),
-        annotations: known.annotations.clone(),
-        spec,
-    }
-}
-
-/// Time until then; a little later, so that it has passed by then.
-fn until(at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default() + Duration::from_millis(10)
 }
 
 /// It is being deleted: its own go first, where that was asked for.
@@ -203,19 +194,19 @@ async fn leave(
     ctx: &Context,
     source: &Arc<Source>,
     settings: &Result<Arc<Settings>, String>,
-    providers: &[Arc<Known>],
+    providers: &Crowd,
     life: &mut Life,
 ) -> Result<Next, ClusterError> {
     if !source.has_finalizer {
         return Ok(Next::default());
     }
-    let is_mine = |known: &&Arc<Known>| {
-        let by = known.annotations.get(mcp_hangar_api::annotation::DISCOVERED_BY);
-        by.and_then(|by| by.split_once('/')).is_some_and(|(name, _)| name == &*source.key.name)
-            && known.owner.as_ref().is_none_or(|owner| *owner == source.uid)
-    };
-    let mine: Vec<_> =
-        providers.iter().filter(is_mine).map(|it| (it.key.name.to_string(), it.uid.clone())).collect();
+    let claim = Claim { source: &source.key.name, namespace: &source.key.namespace, uid: &source.uid };
+    let mine: Vec<_> = providers
+        .lives()
+        .into_iter()
+        .filter(|(name, live)| live.origin_of(name, &claim).is_some())
+        .map(|(name, live)| (name, live.uid))
+        .collect();
     // Where the spec cannot be read any more, nothing is deleted that might have been meant to stay.
     let owns = settings.as_ref().is_ok_and(|settings| settings.controller);
     let blocks = settings.as_ref().is_ok_and(|settings| settings.blocks_deletion);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
-use kube::api::ListParams;
+use kube::api::{ListParams, PartialObjectMeta};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -66,7 +66,20 @@ pub(super) async fn scan(ctx: &Context, own: &str, settings: &Settings) -> Looke
         looked.failed(&error);
     }
     looked.scan.cut();
+    looked.scan.sight = sight(ctx, &settings.place);
     looked
+}
+
+/// The namespaces that may be looked at, where namespaces are selected and not all may be.
+fn sight(ctx: &Context, place: &Place) -> Option<BTreeSet<String>> {
+    let selects = match place {
+        Place::Map { .. } => false,
+        Place::Namespaces(_) => true,
+        Place::Annotated { namespaces, .. } | Place::Services { namespaces, .. } => namespaces.is_some(),
+    };
+    let named: Option<BTreeSet<_>> =
+        ctx.places.watched().into_iter().map(|it| it.map(str::to_owned)).collect();
+    named.filter(|_| selects)
 }
 
 /// One ConfigMap that was named.
@@ -216,23 +229,24 @@ async fn places(
 async fn selected(ctx: &Context, namespaces: &Namespaces) -> Result<BTreeSet<String>, ClusterError> {
     let all: Api<Namespace> = Api::all(ctx.client.clone());
     let mut found = BTreeSet::new();
-    let mut take = |labels: &BTreeMap<String, String>, name: String| {
-        if namespaces.matches(&name, labels) {
-            found.insert(name);
+    // What is in a namespace that is being deleted goes before it, and nobody took it out.
+    let mut take = |it: &PartialObjectMeta<Namespace>| {
+        if it.metadata.deletion_timestamp.is_none() && namespaces.matches(&it.name_any(), it.labels()) {
+            found.insert(it.name_any());
         }
     };
     for place in ctx.places.watched() {
         if let Some(name) = place {
             let get = all.get_metadata_opt(name);
             if let Some(found) = ctx.link.call("get", format!("Namespace {name}"), get).await? {
-                take(found.labels(), name.to_owned());
+                take(&found);
             }
             continue;
         }
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let page = ctx.link.call("list", "Namespaces", all.list_metadata(&params)).await?;
-            page.items.iter().for_each(|found| take(found.labels(), found.name_any()));
+            page.items.iter().for_each(&mut take);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
                 None => break,

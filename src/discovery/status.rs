@@ -14,11 +14,15 @@ use mcp_hangar_api::v1beta1::discovery::{DiscoveredProvider, MCPDiscoverySourceS
 use serde_json::{Map, Value, json};
 
 use super::plan::{Item, Plan};
+use super::prune::Why;
 
 /// Providers that a status lists; those with an error first.
 const SHOWN: usize = 1_000;
 /// Characters of a text about one item.
 const TEXT: usize = 512;
+/// Reasons of the condition Pruning.
+const PRUNED: &str = "Pruned";
+const UP_TO_DATE: &str = "UpToDate";
 /// Names and faults in a message.
 const NAMED: usize = 5;
 
@@ -78,6 +82,7 @@ pub fn status(
     let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
     new.conditions = conditions(outcome)
         .into_iter()
+        .map(|said| keep(said, &old.conditions, seconds))
         .map(|(type_, holds, reason, message)| {
             let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
             let before = old.conditions.iter().find(|old| old.type_ == type_ && old.status == status);
@@ -96,6 +101,19 @@ pub fn status(
 }
 
 type Said = (&'static str, bool, &'static str, String);
+
+/// What was deleted last, and when, is told until there is something else to tell.
+fn keep(said: Said, old: &[Condition], now: Timestamp) -> Said {
+    let (type_, holds, reason, message) = said;
+    if reason == PRUNED {
+        return (type_, holds, reason, format!("{message}, at {now}"));
+    }
+    let before = old.iter().find(|old| reason == UP_TO_DATE && old.reason.as_deref() == Some(PRUNED));
+    match before.and_then(|old| old.message.clone()) {
+        Some(message) => (type_, holds, PRUNED, message),
+        None => (type_, holds, reason, message),
+    }
+}
 
 fn conditions(outcome: &Outcome) -> Vec<Said> {
     match outcome {
@@ -170,11 +188,17 @@ fn pruning(scanned: &Scanned) -> (bool, &'static str, String) {
     }
     if let Some(first) = plan.verdict.wait.values().min() {
         let names: Vec<_> = plan.verdict.wait.keys().cloned().collect();
-        let why =
-            if plan.verdict.found_nothing { "nothing was found at all" } else { "the whole place is away" };
+        let (reason, why) = match plan.verdict.why {
+            Why::FoundNothing => ("FoundNothing", "nothing was found at all"),
+            Why::PlaceAway => ("PlaceAway", "the whole place is away"),
+            Why::PodsAway => ("PodsAway", "there is no Pod of that name"),
+        };
         let at = Timestamp::from_second(first.as_second() + 1).unwrap_or(*first);
-        let says = format!("{why}: deleted unless found again by {at}: {}", joined(&names, ", "));
-        return (false, if plan.verdict.found_nothing { "FoundNothing" } else { "PlaceAway" }, says);
+        return (
+            false,
+            reason,
+            format!("{why}: deleted unless found again by {at}: {}", joined(&names, ", ")),
+        );
     }
     let still = plan
         .deletes
@@ -184,9 +208,14 @@ fn pruning(scanned: &Scanned) -> (bool, &'static str, String) {
     if !still.is_empty() {
         return (false, "Retrying", format!("could not be deleted yet: {}", joined(&still, "; ")));
     }
+    if !plan.verdict.hidden.is_empty() {
+        let names = joined(&plan.verdict.hidden, ", ");
+        let says = "nothing is deleted of namespaces that --watch-namespaces of the operator does not name";
+        return (false, "OutOfSight", format!("{says}: {names}"));
+    }
     match deleted.as_slice() {
-        [] => (true, "UpToDate", "nothing is to be deleted".to_owned()),
-        _ => (true, "Pruned", format!("deleted, not found any more: {}", joined(deleted, ", "))),
+        [] => (true, UP_TO_DATE, "nothing is to be deleted".to_owned()),
+        _ => (true, PRUNED, format!("deleted, not found any more: {}", joined(deleted, ", "))),
     }
 }
 
@@ -346,7 +375,7 @@ mod tests {
         let waits = one(&|it| {
             it.plan.verdict = Verdict {
                 wait: [("c".to_owned(), at(60))].into(),
-                found_nothing: true,
+                why: Why::FoundNothing,
                 ..Verdict::default()
             };
         });
@@ -379,6 +408,23 @@ mod tests {
         assert!(
             patch["status"].get("lastSyncTime").is_some() && patch["status"].get("discoveredCount").is_none()
         );
+    }
+
+    #[test]
+    fn what_was_deleted_last_is_told_until_something_else_is() {
+        let mut pruned = scanned();
+        pruned.deleted = vec!["c".into()];
+        let told = |scanned: Scanned, old: &MCPDiscoverySourceStatus, second: i64| {
+            status(&Outcome::Scanned(Box::new(scanned)), 1, old, at(second))
+        };
+        let first = told(pruned, &MCPDiscoverySourceStatus::default(), 0);
+        let says = |status: &MCPDiscoverySourceStatus| status.conditions[2].message.clone().unwrap();
+        assert_eq!(says(&first), "deleted, not found any more: c, at 1970-01-12T13:46:40Z");
+        let again = told(scanned(), &first, 60);
+        assert_eq!(patch(&first, &again, "7"), None);
+        let mut faulty = scanned();
+        faulty.faults = vec!["no".into()];
+        assert!(says(&told(faulty, &again, 120)).starts_with("nothing is deleted after"));
     }
 
     #[test]

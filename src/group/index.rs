@@ -112,6 +112,16 @@ impl Index {
         self.tidy(namespace);
     }
 
+    /// Whether a namespace has groups.
+    pub fn has_groups(&self, namespace: &str) -> bool {
+        self.spaces.get(namespace).is_some_and(|space| !space.groups.is_empty())
+    }
+
+    /// Nothing of a namespace is known any more.
+    pub fn forget(&mut self, namespace: &str) {
+        self.spaces.remove(namespace);
+    }
+
     /// Finds every group its best place among the providers that are there now.
     pub fn settle(&mut self) {
         for space in self.spaces.values_mut() {

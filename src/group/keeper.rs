@@ -2,19 +2,17 @@
 //!
 //! In: the watch of groups, and what the controller of providers hears. Out: looks ([`reconcile`]), at most one at a time
 //! for each group, a bounded number in all, and as seldom as its [`Pace`] says. No list is asked for: members come from
-//! the index. Everything ends when this is dropped: another replica may lead by then.
+//! the index, which knows the providers of those namespaces that have groups, and of no others. Everything ends when this
+//! is dropped: another replica may lead by then.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
 use kube::api::DynamicObject;
-use kube::runtime::watcher;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinError;
 
 use super::fetch::Known;
 use super::index::{Index, Touched};
@@ -22,12 +20,14 @@ use super::life::Life;
 use super::member::Member;
 use super::pace::{Pace, QUIET};
 use super::reconcile::{Seen, reconcile, resource};
+use super::selector::Selector;
 use super::wish::Wish;
 use crate::context::Context;
 use crate::provider::Key;
-use crate::provider::feed::{Heard, Listener};
+use crate::provider::feed::{Heard, Listener, Roster};
+use crate::provider::looks::{Looks, until};
 use crate::provider::queue::Queue;
-use crate::provider::watch::{News, news};
+use crate::provider::watch::{News, objects};
 use crate::retry::{ClusterError, LONGEST_WAIT};
 
 /// Looks at the same time.
@@ -37,35 +37,18 @@ const LOOKS: usize = 8;
 pub(super) async fn keep(ctx: &Arc<Context>, mut providers: Listener) {
     // Dropped last: a look that ends meanwhile leaves no series behind.
     let _metrics = Forget(ctx);
-    let (mut groups, waiting) = watches(ctx);
-    let mut keeper = Keeper::new(ctx, waiting);
+    let (mut groups, waiting) = objects(ctx, &resource());
+    let mut keeper = Keeper::new(ctx, &providers, waiting);
     loop {
         let due = keeper.due.next();
         tokio::select! {
-            Some(heard) = providers.next() => keeper.provider(heard),
+            Some(heard) = providers.next() => keeper.heard(heard),
             Some((watch, news)) = groups.next() => keeper.group(watch, news),
-            Some(done) = keeper.looks.join_next_with_id() => keeper.ended(done),
+            Some((key, done)) = keeper.looks.ended() => keeper.ended(key, done),
             () = until(due), if keeper.is_free() => {}
         }
         keeper.start();
     }
-}
-
-type Groups = SelectAll<BoxStream<'static, (usize, News<DynamicObject>)>>;
-
-/// A watch of groups for each place, by number, and the numbers.
-fn watches(ctx: &Arc<Context>) -> (Groups, HashSet<usize>) {
-    let mut all = SelectAll::new();
-    for (number, place) in ctx.places.watched().into_iter().enumerate() {
-        let api = match place {
-            Some(namespace) => Api::namespaced_with(ctx.client.clone(), namespace, &resource()),
-            None => Api::all_with(ctx.client.clone(), &resource()),
-        };
-        let news = news(ctx, api, watcher::Config::default()).map(move |news| (number, news));
-        all.push(news.boxed());
-    }
-    let numbers = (0..all.len()).collect();
-    (all, numbers)
 }
 
 /// Who does not lead says nothing of groups.
@@ -74,13 +57,6 @@ struct Forget<'a>(&'a Context);
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         self.0.metrics.controllers.no_groups();
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -99,7 +75,6 @@ struct Group {
 
 /// A look that is over.
 struct Done {
-    key: Key,
     uid: String,
     life: Life,
     result: Result<(), ClusterError>,
@@ -111,27 +86,28 @@ struct Keeper {
     waiting: HashSet<usize>,
     /// All providers have been told.
     has_providers: bool,
+    /// All providers.
+    roster: Arc<Roster>,
+    /// Those of namespaces that have groups.
     index: Index,
     members: HashMap<Key, Arc<Member>>,
     groups: HashMap<Key, Group>,
     due: Queue<Key>,
-    looks: JoinSet<Done>,
-    /// Whom a look is about.
-    about: HashMap<Id, Key>,
+    looks: Looks<Done>,
 }
 
 impl Keeper {
-    fn new(ctx: &Arc<Context>, waiting: HashSet<usize>) -> Self {
+    fn new(ctx: &Arc<Context>, providers: &Listener, waiting: HashSet<usize>) -> Self {
         Self {
             ctx: Arc::clone(ctx),
             waiting,
             has_providers: false,
+            roster: Arc::clone(&providers.roster),
             index: Index::default(),
             members: HashMap::new(),
             groups: HashMap::new(),
             due: Queue::default(),
-            looks: JoinSet::new(),
-            about: HashMap::new(),
+            looks: Looks::default(),
         }
     }
 
@@ -141,26 +117,30 @@ impl Keeper {
 
     /// Whether another look may begin.
     fn is_free(&self) -> bool {
-        self.is_listed() && self.looks.len() < LOOKS
+        self.is_listed() && self.looks.count() < LOOKS
     }
 
-    fn provider(&mut self, heard: Heard) {
-        let (key, found) = match heard {
-            Heard::Is(known) => (known.key.clone(), Some(known)),
-            Heard::Gone(key) => (key, None),
+    fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Changed(key) if self.index.has_groups(&key.namespace) => self.provider(&key),
+            Heard::Changed(_) => {}
             Heard::Listed => {
                 self.has_providers = true;
-                return self.listed();
+                self.listed();
             }
-        };
+        }
+    }
+
+    /// A provider that may be in a group is another than before.
+    fn provider(&mut self, key: &Key) {
         // One that is being deleted serves nobody any more.
-        let found = found.filter(|known| !known.is_going);
+        let found = self.roster.open(key).filter(|known| !known.is_going);
         let labels = found.as_ref().map(|known| &known.labels);
         let Touched { stays, joined, left } = self.index.provider(&key.namespace, &key.name, labels);
         let new = found.as_ref().map(|known| Arc::new(Member::of(known)));
         let old = match &new {
             Some(new) => self.members.insert(key.clone(), Arc::clone(new)),
-            None => self.members.remove(&key),
+            None => self.members.remove(key),
         };
         let differs = old.zip(new).is_some_and(|(old, new)| new.differs(&old));
         let now = Instant::now();
@@ -197,19 +177,18 @@ impl Keeper {
             let is_other = known.wishes_other_than(&group.known);
             group.known = known;
             if is_other {
-                group.wish = Arc::new(Wish::of(&group.known));
+                let wish = Arc::new(Wish::of(&group.known));
+                group.wish = Arc::clone(&wish);
                 group.is_urgent = true;
-                self.index.group(&key.namespace, &key.name, group.wish.selector.clone());
-            }
-            // A status that we wrote is not looked at again; one that somebody else wrote is.
-            let is_ours = |life: &Life| life.is_ours(&group.known);
-            if !is_other && group.life.as_ref().is_some_and(is_ours) {
+                self.select(&key, wish.selector.clone());
+            } else if group.life.as_ref().is_some_and(|life| life.is_ours(&group.known)) {
+                // A status that we wrote is not looked at again; one that somebody else wrote is.
                 return;
             }
         } else {
             self.gone(&key);
             let wish = Arc::new(Wish::of(&known));
-            self.index.group(&key.namespace, &key.name, wish.selector.clone());
+            self.select(&key, wish.selector.clone());
             let (pace, life) = (Pace::default(), Some(Life::default()));
             let group = Group { known, wish, pace, is_urgent: true, life, is_stale: false };
             self.groups.insert(key.clone(), group);
@@ -218,10 +197,27 @@ impl Keeper {
     }
 
     fn gone(&mut self, key: &Key) {
-        self.index.group(&key.namespace, &key.name, None);
+        self.select(key, None);
         self.due.remove(key);
         if self.groups.remove(key).is_some() {
             self.ctx.metrics.controllers.group_is_gone(&key.namespace, &key.name);
+        }
+    }
+
+    /// A group selects like this, or nobody. The first of its namespace has the providers there looked at, and the last
+    /// one has them forgotten.
+    fn select(&mut self, key: &Key, selector: Option<Selector>) {
+        let namespace = &key.namespace;
+        let had_groups = self.index.has_groups(namespace);
+        if selector.is_some() && !had_groups {
+            for provider in self.roster.of(namespace) {
+                self.provider(&provider);
+            }
+        }
+        self.index.group(namespace, &key.name, selector);
+        if had_groups && !self.index.has_groups(namespace) {
+            self.index.forget(namespace);
+            self.members.retain(|member, _| member.namespace != *namespace);
         }
     }
 
@@ -258,22 +254,18 @@ impl Keeper {
         let members = self.index.members(&key.namespace, &key.name);
         let members = members.filter_map(|name| self.members.get(&key.named(name)).cloned()).collect();
         let seen = Seen { group: Arc::clone(&group.known), wish: Arc::clone(&group.wish), members };
-        let (ctx, uid, name) = (Arc::clone(&self.ctx), group.known.uid.clone(), key.clone());
-        let look = self.looks.spawn(async move {
+        let (ctx, uid) = (Arc::clone(&self.ctx), group.known.uid.clone());
+        self.looks.begin(key, async move {
             let result = reconcile(&ctx, &seen, &mut life, Timestamp::now()).await;
-            Done { key, uid, life, result }
+            Done { uid, life, result }
         });
-        self.about.insert(look.id(), name);
     }
+
     /// A look that went wrong in a way that nobody thought of is begun anew from what is stored.
-    fn ended(&mut self, ended: Result<(Id, Done), JoinError>) {
+    fn ended(&mut self, key: Key, ended: Result<Done, JoinError>) {
         match ended {
-            Ok((id, done)) => {
-                self.about.remove(&id);
-                self.looked(done);
-            }
+            Ok(done) => self.looked(key, done),
             Err(error) => {
-                let Some(key) = self.about.remove(&error.id()) else { return };
                 tracing::error!(group = %key, "a look at the group failed: {error}; it is tried again");
                 if let Some(group) = self.groups.get_mut(&key) {
                     group.life.get_or_insert_default();
@@ -283,8 +275,8 @@ impl Keeper {
         }
     }
 
-    fn looked(&mut self, done: Done) {
-        let Done { key, uid, mut life, result } = done;
+    fn looked(&mut self, key: Key, done: Done) {
+        let Done { uid, mut life, result } = done;
         let Some(group) = self.groups.get_mut(&key) else {
             // It went away meanwhile, and the look has told its counts.
             return self.ctx.metrics.controllers.group_is_gone(&key.namespace, &key.name);

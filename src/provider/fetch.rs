@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::build::{Reference, references};
+use super::feed::Roster;
 use super::pack::Packed;
 use super::resolve::of_mode;
 use super::watch::Change;
@@ -64,7 +65,7 @@ pub(super) struct Seen {
 /// Everything that the watches have told.
 #[derive(Default)]
 pub(super) struct Mirror {
-    providers: HashMap<Key, Packed>,
+    providers: Arc<Roster>,
     deployments: HashMap<Key, Packed>,
     services: HashMap<Key, Packed>,
     pods: BTreeMap<Key, Packed>,
@@ -77,9 +78,14 @@ pub(super) struct Mirror {
 }
 
 impl Mirror {
+    /// Empty; providers are kept where others see them too.
+    pub(super) fn new(providers: Arc<Roster>) -> Self {
+        Self { providers, ..Self::default() }
+    }
+
     /// A provider, while there is one.
     pub(super) fn fetch(&self, key: &Key) -> Option<Seen> {
-        let provider = Arc::new(Known::open(key, self.providers.get(key)?)?);
+        let provider = Arc::new(self.providers.open(key)?);
         let pods = self.pods_of.get(key).into_iter().flatten();
         Some(Seen {
             provider,
@@ -111,7 +117,7 @@ impl Mirror {
             Change::Provider(key, found) => {
                 let opened = found.as_ref().and_then(|found| Known::open(&key, found));
                 self.learn(&key, opened.as_ref());
-                put(&mut self.providers, &key, found);
+                self.providers.put(&key, found);
                 (vec![key], false)
             }
             Change::Deployment(key, found) => {
@@ -157,7 +163,7 @@ impl Mirror {
 
     /// Remembers what a provider reads, before anybody reads it: a change meanwhile is not missed.
     fn learn(&mut self, key: &Key, found: Option<&Known>) {
-        let old = self.providers.get(key).and_then(|old| Known::open(key, old));
+        let old = self.providers.open(key);
         if let (Some(old), Some(new)) = (&old, found)
             && (&old.uid, old.generation) == (&new.uid, new.generation)
         {
@@ -378,6 +384,6 @@ mod tests {
         mirror.take(Change::Provider(key("a"), provider(2, "other")));
         assert_eq!(mirror.take(map()), (vec![], true));
         mirror.take(Change::Provider(key("a"), None));
-        assert!(mirror.readers.is_empty() && mirror.reads.is_empty());
+        assert!(mirror.readers.is_empty() && mirror.reads.is_empty() && mirror.providers.is_empty());
     }
 }

@@ -10,11 +10,12 @@ use std::time::Instant;
 
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinError;
 
 use super::feed::Feed;
 use super::fetch::{Key, Mirror};
 use super::life::Life;
+use super::looks::{Looks, until};
 use super::probing::Probing;
 use super::queue::Queue;
 use super::reconcile::{Next, measure, reconcile};
@@ -30,18 +31,19 @@ pub(super) async fn keep(ctx: &Arc<Context>, feed: &Feed) {
     // Dropped last: a look that ends meanwhile leaves no series behind.
     let _metrics = Shown::begin(ctx);
     let Watches { mut changes, waiting } = Watches::start(ctx);
-    let mut keeper = Keeper::new(ctx, waiting);
+    let mut keeper = Keeper::new(ctx, feed, waiting);
     loop {
         let due = keeper.due();
         tokio::select! {
             Some(change) = changes.next() => {
-                feed.tell(&change);
+                let about = Feed::about(&change);
                 keeper.heard(change);
+                about.into_iter().for_each(|key| feed.changed(key));
                 if keeper.waiting.is_empty() {
                     feed.listed();
                 }
             }
-            Some(done) = keeper.looks.join_next_with_id() => keeper.ended(done),
+            Some((key, done)) = keeper.looks.ended() => keeper.ended(key, done),
             ended = keeper.probing.ended() => {
                 if let Some(key) = ended {
                     keeper.want(key, Instant::now());
@@ -69,16 +71,8 @@ impl Drop for Shown<'_> {
     }
 }
 
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// A look that is over.
 struct Done {
-    key: Key,
     life: Box<Life>,
     result: Result<Next, ClusterError>,
 }
@@ -96,27 +90,24 @@ struct Keeper {
     /// What they read has changed meanwhile.
     stale: HashSet<Key>,
     probing: Probing,
-    looks: JoinSet<Done>,
-    /// Whom a look is about.
-    about: HashMap<Id, Key>,
+    looks: Looks<Done>,
     /// The API server is away: no look begins before that time.
     pause: Option<Instant>,
     outage: Attempts,
 }
 
 impl Keeper {
-    fn new(ctx: &Arc<Context>, waiting: HashSet<usize>) -> Self {
+    fn new(ctx: &Arc<Context>, feed: &Feed, waiting: HashSet<usize>) -> Self {
         Self {
             ctx: Arc::clone(ctx),
-            mirror: Mirror::default(),
+            mirror: Mirror::new(feed.roster()),
             waiting,
             due: Queue::default(),
             lives: HashMap::new(),
             busy: HashMap::new(),
             stale: HashSet::new(),
             probing: Probing::new(),
-            looks: JoinSet::new(),
-            about: HashMap::new(),
+            looks: Looks::default(),
             pause: None,
             outage: Attempts::default(),
         }
@@ -124,7 +115,7 @@ impl Keeper {
 
     /// Whether another look may begin.
     fn is_free(&self) -> bool {
-        self.waiting.is_empty() && self.looks.len() < LOOKS
+        self.waiting.is_empty() && self.looks.count() < LOOKS
     }
 
     /// When something is to be started.
@@ -185,26 +176,20 @@ impl Keeper {
         }
         let ended = self.probing.take(&key);
         self.busy.insert(key.clone(), false);
-        let name = key.clone();
         let ctx = Arc::clone(&self.ctx);
-        let look = self.looks.spawn(async move {
+        self.looks.begin(key, async move {
             let began = Instant::now();
             let result = reconcile(&ctx, &seen, &mut life, ended, Timestamp::now()).await;
             measure(&ctx, began, &result);
-            Done { key, life, result }
+            Done { life, result }
         });
-        self.about.insert(look.id(), name);
     }
 
     /// A look that went wrong in a way that nobody thought of is begun anew from what is stored.
-    fn ended(&mut self, ended: Result<(Id, Done), JoinError>) {
+    fn ended(&mut self, key: Key, ended: Result<Done, JoinError>) {
         match ended {
-            Ok((id, done)) => {
-                self.about.remove(&id);
-                self.looked(done);
-            }
+            Ok(done) => self.looked(key, done),
             Err(error) => {
-                let Some(key) = self.about.remove(&error.id()) else { return };
                 tracing::error!(provider = %key, "a look at the provider failed: {error}; it is tried again");
                 self.busy.remove(&key);
                 self.want(key, Instant::now() + LONGEST_WAIT);
@@ -212,8 +197,8 @@ impl Keeper {
         }
     }
 
-    fn looked(&mut self, done: Done) {
-        let Done { key, mut life, result } = done;
+    fn looked(&mut self, key: Key, done: Done) {
+        let Done { mut life, result } = done;
         let now = Instant::now();
         if self.busy.remove(&key) == Some(true) {
             self.want(key.clone(), now);
@@ -229,7 +214,7 @@ impl Keeper {
                 self.probing.plan(&key, plan, now);
             }
             Err(error) => {
-                self.say(&key, &error);
+                self.ctx.link.tell("provider", &key.to_string(), &error);
                 self.want(key.clone(), now + life.attempts.failed());
                 self.probing.go_on(&key, now);
             }
@@ -244,18 +229,6 @@ impl Keeper {
         } else if !self.ctx.link.is_away() {
             self.outage.succeeded();
             self.pause = None;
-        }
-    }
-
-    fn say(&self, key: &Key, error: &ClusterError) {
-        use Trouble::{Away, Conflict, Credentials, Forbidden, NotFound, Rejected, Terminating};
-        let expected = match error.trouble() {
-            // Said where the connection is watched over; or somebody was faster, and the change comes by the watch.
-            Away | Forbidden | Credentials | Conflict | NotFound | Terminating => true,
-            Rejected => false,
-        };
-        if !expected && self.ctx.link.say_now(&format!("provider {key}"), &error.to_string()) {
-            tracing::warn!(provider = %key, kind = error.kind(), "{error}; it is tried again");
         }
     }
 

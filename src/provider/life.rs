@@ -14,7 +14,7 @@ use mcp_hangar_api::v1beta1::provider::{MCPProviderSpec, MCPProviderStatus};
 use super::apply::Sent;
 use super::fetch::Known;
 use super::probe::{Era, Failure, Healthy, Offer};
-use super::resolve::Resolved;
+use super::resolve::Kept;
 use super::state::{Node, Source, State};
 use crate::retry::Attempts;
 
@@ -24,7 +24,7 @@ pub(super) struct Life {
     begun: Timestamp,
     pub(super) state: State,
     /// What was read of Secrets and ConfigMaps, for which generation.
-    pub(super) resolved: Option<(i64, Resolved)>,
+    pub(super) resolved: Option<(i64, Kept)>,
     pub(super) sent: Sent,
     written: Option<Box<Written>>,
     /// How the server was greeted last, for which generation.

@@ -13,6 +13,7 @@ use kube::Resource;
 use kube::core::{NamespaceResourceScope, ObjectMeta};
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use mcp_hangar_api::GROUP;
+use mcp_hangar_api::annotation::DISCOVERED_BY;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -116,10 +117,11 @@ impl Metadata {
         if is_ours {
             self.written_in = written_in(entries);
         }
-        // What others note on our own kinds is nothing to us; on what we make, it is compared.
-        self.annotations.retain(|key, _| match is_ours {
-            true => key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/')),
-            false => key != "kubectl.kubernetes.io/last-applied-configuration",
+        // What others note on our own kinds is nothing to us; on what we make, and so on what sources make, it is compared.
+        let is_compared = !is_ours || self.annotations.contains_key(DISCOVERED_BY);
+        self.annotations.retain(|key, _| match is_compared {
+            false => key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/')),
+            true => key != "kubectl.kubernetes.io/last-applied-configuration",
         });
     }
 }
@@ -236,6 +238,13 @@ mod tests {
             with(json!({"annotations": {"mcp-hangar.io/wake": "w"}, "labels": {"l": "1"},
                 "writtenIn": "mcp-hangar.io/v1alpha1"}))
         );
+        let mut made = object.clone();
+        made["metadata"]["annotations"][DISCOVERED_BY] = json!("s/x");
+        let made: Parcel<MCPProvider> = serde_json::from_str(&made.to_string()).unwrap();
+        let annotations = &made.packed.open::<Value>().unwrap()["metadata"]["annotations"];
+        let whole =
+            json!({"mcp-hangar.io/wake": "w", "mcp-hangar.iox": "x", "note": "n", DISCOVERED_BY: "s/x"});
+        assert_eq!(*annotations, whole, "of one that a source made, a template's annotations are compared");
         let deployment: Parcel<Deployment> = serde_json::from_str(&text).unwrap();
         let annotations = json!({"mcp-hangar.io/wake": "w", "mcp-hangar.iox": "x", "note": "n"});
         assert_eq!(

@@ -22,7 +22,7 @@ use super::conditions::{Facts, Trouble, diagnose};
 use super::fetch::{Known, Seen};
 use super::life::{Ended, Life, Told};
 use super::probe::{Field, Probe};
-use super::resolve::{self, Resolved, judge, of_mode};
+use super::resolve::{self, Kept, Resolved, judge, of_mode};
 use super::state::{self, Node, Observation, Settings, Source, step};
 use super::status::{About, patch, status};
 use super::watch::resource;
@@ -153,10 +153,10 @@ async fn wish(ctx: &Context, known: &Known, life: &mut Life) -> Result<Wish, Clu
         });
     };
     let resolved = match &life.resolved {
-        Some((generation, resolved)) if *generation == known.generation => resolved.clone(),
+        Some((generation, resolved)) if *generation == known.generation => resolved.open(),
         _ => {
             let resolved = resolve::read(ctx, &known.key, spec).await?;
-            life.resolved = Some((known.generation, resolved.clone()));
+            life.resolved = Some((known.generation, Kept::of(&resolved)));
             resolved
         }
     };

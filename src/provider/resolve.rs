@@ -35,6 +35,41 @@ pub(super) struct Resolved {
     pub(super) trouble: Option<Trouble>,
 }
 
+/// The same between two looks. A map of maps with one entry each takes over a kilobyte, and thousands are held.
+pub(super) struct Kept {
+    contents: Box<[(Reference, KeptKeys)]>,
+    trouble: Option<Box<Trouble>>,
+}
+
+type KeptKeys = Box<[(Box<str>, Box<[u8]>)]>;
+
+impl Kept {
+    /// To be opened again.
+    pub(super) fn of(Resolved { contents, trouble }: &Resolved) -> Self {
+        let keys = |keys: &BTreeMap<String, Vec<u8>>| {
+            keys.iter().map(|(key, bytes)| (key.as_str().into(), bytes.as_slice().into())).collect()
+        };
+        Self {
+            contents: contents.iter().map(|(reference, found)| (reference.clone(), keys(found))).collect(),
+            trouble: trouble.clone().map(Box::new),
+        }
+    }
+
+    /// As it was.
+    pub(super) fn open(&self) -> Resolved {
+        let keys =
+            |keys: &KeptKeys| keys.iter().map(|(key, bytes)| (key.to_string(), bytes.to_vec())).collect();
+        Resolved {
+            contents: self
+                .contents
+                .iter()
+                .map(|(reference, found)| (reference.clone(), keys(found)))
+                .collect(),
+            trouble: self.trouble.as_deref().cloned(),
+        }
+    }
+}
+
 /// The spec, or what is wrong with it and how to mend it.
 ///
 /// The policy about images without a digest is for new objects: a flag that changes must not stop what runs.
@@ -233,6 +268,15 @@ mod tests {
             status: Default::default(),
             version: Version::HUB,
         }
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_as_it_was() {
+        let keys = BTreeMap::from([("a".to_owned(), vec![1, 2]), ("b".to_owned(), vec![])]);
+        let contents = Contents::from([(Reference::ConfigMap("m".into()), keys)]);
+        let trouble = Some(Trouble::SecretAccess { namespace: "team".into() });
+        let opened = Kept::of(&Resolved { contents: contents.clone(), trouble: trouble.clone() }).open();
+        assert_eq!((opened.contents, opened.trouble), (contents, trouble));
     }
 
     #[test]

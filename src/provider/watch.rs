@@ -13,7 +13,7 @@ use futures::stream::{self, BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret, Service};
-use kube::api::PartialObjectMeta;
+use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::{ApiResource, NamespaceResourceScope};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -122,6 +122,24 @@ impl Watches {
 /// The resource of providers, read as it comes.
 pub(crate) fn resource() -> ApiResource {
     ApiResource::erase::<MCPProvider>(&())
+}
+
+/// Objects of one of our kinds, read as they come, by the number of the watch.
+pub(crate) type Objects = SelectAll<BoxStream<'static, (usize, News<DynamicObject>)>>;
+
+/// A watch of them for each place, and the numbers of those that have not listed yet.
+pub(crate) fn objects(ctx: &Arc<Context>, resource: &ApiResource) -> (Objects, HashSet<usize>) {
+    let mut all = SelectAll::new();
+    for (number, place) in ctx.places.watched().into_iter().enumerate() {
+        let api = match place {
+            Some(namespace) => Api::namespaced_with(ctx.client.clone(), namespace, resource),
+            None => Api::all_with(ctx.client.clone(), resource),
+        };
+        let news = news(ctx, api, watcher::Config::default()).map(move |news| (number, news));
+        all.push(news.boxed());
+    }
+    let numbers = (0..all.len()).collect();
+    (all, numbers)
 }
 
 /// Objects of one namespace, or of all.

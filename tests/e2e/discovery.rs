@@ -14,6 +14,9 @@ use crate::figures::figure;
 use crate::fleet::Metrics;
 use crate::provider::{condition, events, provider, status};
 
+#[path = "discovery/inputs.rs"]
+mod inputs;
+
 const SOON: Duration = Duration::from_secs(30);
 /// Longer than a source with the interval of these tests waits for anything.
 const TWICE: Duration = Duration::from_secs(5);

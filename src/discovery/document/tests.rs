@@ -57,13 +57,14 @@ fn lists_and_maps_are_read_and_what_is_wrong_is_said_at_its_item() {
             ],
         ),
         (
-            "providers:\n  a: [1]\n  b:\n  c: {image: x, endpoint: y}\n  d: {imgae: x}\n  e: {image: x, image: y}\n",
+            "providers:\n  a: [1]\n  b:\n  c: {image: x, endpoint: y}\n  d: {imgae: x}\n  e: {image: x, image: y}\n  f: {container: {image: x, env: [{name: A, bogus: 1}]}}\n",
             vec![
                 "a: bad: line 2: must be a map, such as {image: ghcr.io/acme/weather:1.0.0}",
                 "b: bad: line 3: must be a map, such as {image: ghcr.io/acme/weather:1.0.0}",
                 "c: bad: line 4: mode: must be set where there are both image and endpoint",
                 r#"d: bad: line 5: "imgae" is no field of a provider; did you mean image?"#,
                 "e: bad: line 6: the key image is there twice",
+                r#"f: bad: line 7: "container.env.[].bogus" is no field of a provider"#,
             ],
         ),
     ] {

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
@@ -32,7 +35,7 @@ fn scan(text: &str, places: &str) -> Scan {
         Found { raw: raw.into(), origin, body }
     });
     let places = places.split_whitespace().map(|place| Origin::map(place, "m")).collect();
-    Scan { found: found.collect(), faults: vec![], places }
+    Scan { found: found.collect(), places, ..Scan::default() }
 }
 
 /// `name@place` of this source, `name=source` of another, `name` of nobody.
@@ -61,8 +64,12 @@ fn planned(spec: &Value, scan: &Scan, lives: &BTreeMap<String, Live>) -> Plan {
         template: &template,
         policy: &policy,
     };
-    let now = Timestamp::from_second(1_000_000).unwrap();
-    plan(&maker, &settings(spec), scan, lives, &mut Memory::default(), now)
+    // What one scan misses, the next has to miss as well.
+    let (settings, mut memory) = (settings(spec), Memory::default());
+    let now = Moment { read: Timestamp::from_second(1_000_000).unwrap(), passed: Duration::ZERO };
+    let first = plan(&maker, &settings, scan, lives, &mut memory, now);
+    assert_eq!(first.deletes, []);
+    plan(&maker, &settings, scan, lives, &mut memory, now)
 }
 
 /// `+created ~changed -deleted`, sorted by what is done.
