@@ -434,6 +434,8 @@ fn of_two_replicas_only_the_leader_writes_and_the_other_goes_on_where_it_ended()
     let one = counts(&fleet.cluster, &a, 1, 1);
     let leader = fleet.leader();
     let looks = r#"mcp_operator_reconcile_total{controller="group",result="success"}"#;
+    // It is counted after the write that was seen.
+    eventually("the leader counts its looks", SOON, || fleet.replicas[leader].metric(looks));
     for (index, replica) in fleet.replicas.iter().enumerate() {
         assert_eq!(replica.metric(looks).is_some(), index == leader, "{}", replica.name);
     }

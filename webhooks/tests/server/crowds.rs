@@ -69,7 +69,7 @@ async fn busy_client(site: &Site) -> Client {
 /// A client whose call is being answered for as long as the handler waits.
 async fn working_client(site: &Site) -> Client {
     let mut client = site.connect().await;
-    client.send(&post("/validate", b"wait")).await;
+    client.send(&post("/validate", b"wait 2000")).await;
     client
 }
 

@@ -61,8 +61,8 @@ impl Observer for Counter {
     }
 }
 
-/// Answers `panic` with a panic, `answer <n>` with that many bytes, `wait` after 300 ms, anything else with its path
-/// and length.
+/// Answers `panic` with a panic, `answer <n>` with that many bytes, `wait` after 300 ms and `wait <n>` after so many,
+/// anything else with its path and length.
 struct Steered;
 
 impl Steered {
@@ -72,8 +72,8 @@ impl Steered {
             _ if text == "panic" => panic!("asked to"),
             Some(("answer", bytes)) => vec![b'x'; bytes.parse().unwrap()],
             _ => {
-                if text.starts_with("wait") {
-                    std::thread::sleep(Duration::from_millis(300));
+                if let Some(wish) = text.strip_prefix("wait") {
+                    std::thread::sleep(Duration::from_millis(wish.trim().parse().unwrap_or(300)));
                 }
                 format!("{path} {}", body.len()).into_bytes()
             }
