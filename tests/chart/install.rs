@@ -39,8 +39,8 @@ fn delete_crds(cluster: &Cluster) {
         let left = cluster.api.get(CRD).ok();
         // The API server's finalizer gives up on a CRD that was written a moment before, until the next write (docs/chart.md).
         if touched.elapsed() > Duration::from_secs(3) {
+            let touch = json!({"metadata": {"annotations": {"touched": format!("{touched:?}")}}});
             for name in NAMES {
-                let touch = json!({"metadata": {"annotations": {"touched": format!("{touched:?}")}}});
                 cluster.api.merge_patch(&format!("{CRD}/{name}"), &touch);
             }
             touched = Instant::now();

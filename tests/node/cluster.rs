@@ -34,6 +34,7 @@ const GONE: Duration = Duration::from_secs(90);
 /// Namespaces that every cluster has.
 const OWN: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 const GROUP: &str = "mcp-hangar.io";
+const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// The API server of the node.
 pub(crate) struct Cluster {
@@ -197,28 +198,36 @@ impl Site {
             self.api.delete(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}?{ours}"));
         }
         self.remove_finalizers();
-        let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         let left = || {
             let ours = |names: Vec<String>| {
                 names.into_iter().filter(|name| name.ends_with(GROUP)).collect::<Vec<_>>()
             };
-            let mut left = ours(self.names(crds));
+            let mut left = ours(self.names(CRDS));
             left.extend(self.names("/api/v1/namespaces"));
             left.retain(|name| !OWN.contains(&name.as_str()));
             left
         };
         for name in left() {
             if name.ends_with(GROUP) {
-                self.api.delete(&format!("{crds}/{name}"));
+                self.api.delete(&format!("{CRDS}/{name}"));
             } else {
                 self.api.delete(&format!("/api/v1/namespaces/{name}/pods?gracePeriodSeconds=0"));
                 self.api.delete(&format!("/api/v1/namespaces/{name}"));
             }
         }
         let deadline = Instant::now() + GONE;
+        let mut touched = Instant::now();
         while !left().is_empty() {
             if Instant::now() > deadline {
                 return Err(format!("not gone within {GONE:?}: {}", left().join(", ")));
+            }
+            // The API server's finalizer gives up on a CRD that was written a moment before, until the next write.
+            if touched.elapsed() > Duration::from_secs(5) {
+                let touch = json!({"metadata": {"annotations": {"touched": format!("{touched:?}")}}});
+                for name in left().into_iter().filter(|name| name.ends_with(GROUP)) {
+                    self.api.merge_patch(&format!("{CRDS}/{name}"), &touch);
+                }
+                touched = Instant::now();
             }
             std::thread::sleep(Duration::from_millis(50));
         }
