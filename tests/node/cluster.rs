@@ -198,6 +198,11 @@ impl Site {
             self.api.delete(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}?{ours}"));
         }
         self.remove_finalizers();
+        // With the CRD gone, the garbage collector may not know any more whose they were.
+        for resource in ["apis/apps/v1/namespaces/default/deployments", "api/v1/namespaces/default/services"]
+        {
+            self.api.delete(&format!("/{resource}?labelSelector=mcp-hangar.io%2Fprovider"));
+        }
         let left = || {
             let ours = |names: Vec<String>| {
                 names.into_iter().filter(|name| name.ends_with(GROUP)).collect::<Vec<_>>()

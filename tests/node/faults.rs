@@ -51,7 +51,7 @@ fn an_object_with_one_of_our_names_is_named_by_helm_and_left_alone() {
         }
         site.api.delete(&one).ok();
     }
-    assert_eq!(site.names("/apis/apps/v1/deployments"), [""; 0]);
+    assert_eq!(site.names(&format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments")), [""; 0]);
     figure(
         "foreign objects",
         format_args!("{} names that are taken: refused by name by either Helm, left alone", cases.len()),
