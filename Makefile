@@ -47,7 +47,7 @@ lint: ## Formatter, clippy with warnings denied, each crate on its own, scripts
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: dependencies not checked"; fi
 
 .PHONY: bench
-bench: ## What webhooks, providers, groups and discovery cost, against a bare server and through a real API server (BENCH_ARGS names parts); ends in 9 minutes
+bench: ## What webhooks, providers, groups and discovery cost, against a bare server and through a real API server (BENCH_ARGS names parts); ends in 7 minutes
 	cargo bench --bench webhooks -- $(BENCH_ARGS)
 
 .PHONY: bench-groups
