@@ -71,6 +71,9 @@ impl Cluster {
         let pid = std::fs::read_to_string(self.folder.join("pids/kube-apiserver")).unwrap();
         let pid = pid.split(' ').next().unwrap();
         assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+        // Until it is gone, it would be taken for one that runs.
+        let process = format!("/proc/{pid}");
+        eventually("it is gone", SETTLES, || (!Path::new(&process).exists()).then_some(()));
     }
 
     /// Starts it again, at the same address.
