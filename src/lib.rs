@@ -8,6 +8,7 @@ pub mod certs;
 pub mod check;
 pub mod cli;
 pub mod context;
+mod difference;
 pub mod discovery;
 pub mod exit;
 pub mod group;

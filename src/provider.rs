@@ -12,7 +12,7 @@ mod apply;
 pub mod build;
 pub mod conditions;
 #[cfg(test)]
-mod effects_tests;
+pub(crate) mod effects_tests;
 pub mod feed;
 mod fetch;
 mod keeper;

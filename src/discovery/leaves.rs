@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::source::Source;
 use crate::provider::Key;
+use crate::provider::effects_tests::leaves;
 
 const MAP: &str = "type: ConfigMap, configMapRef: {name: m}";
 const SPACES: &str = "type: Namespace, namespaceSelector:";
@@ -83,23 +84,6 @@ fn meaning(before: &str, rest: &str) -> String {
     let policy = Policy { configmap_namespaces: vec!["other".into()], ..Policy::default() };
     let settings = Source::of(key, serde_json::from_value(object).unwrap()).settings(&policy);
     format!("{:?}", settings.unwrap_or_else(|says| panic!("{text}: {says}")))
-}
-
-fn leaves(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
-    if path == TEMPLATE {
-        found.insert(path.to_owned());
-    } else if let Some(properties) = schema["properties"].as_object() {
-        for (name, inner) in properties {
-            let dot = if path.is_empty() { "" } else { "." };
-            leaves(inner, &format!("{path}{dot}{name}"), found);
-        }
-    } else if schema["items"].is_object() {
-        leaves(&schema["items"], &format!("{path}[]"), found);
-    } else if schema["additionalProperties"].is_object() {
-        found.insert(format!("{path}.*"));
-    } else {
-        found.insert(path.to_owned());
-    }
 }
 
 #[test]

@@ -11,10 +11,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use mcp_hangar_api::condition::{self as kind, Condition, ConditionStatus};
 use mcp_hangar_api::v1beta1::discovery::{DiscoveredProvider, MCPDiscoverySourceStatus};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::plan::{Item, Plan};
 use super::prune::Why;
+use crate::difference::Difference;
 
 /// Providers that a status lists; those with an error first.
 const SHOWN: usize = 1_000;
@@ -253,26 +254,10 @@ pub fn patch(
     new: &MCPDiscoverySourceStatus,
     resource_version: &str,
 ) -> Option<Value> {
-    let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
-        (serde_json::to_value(old), serde_json::to_value(new))
-    else {
-        return None;
-    };
-    let mut changed = Map::new();
-    for (name, value) in &new {
-        if old.get(name) != Some(value) {
-            changed.insert(name.clone(), value.clone());
-        }
-    }
-    for name in old.keys().filter(|name| !new.contains_key(*name)) {
-        changed.insert(name.clone(), Value::Null);
-    }
+    let difference = Difference::between(old, new)?;
     let is_news =
         |name: &String| !matches!(name.as_str(), "lastSyncTime" | "nextSyncTime" | "lastSyncDuration");
-    changed
-        .keys()
-        .any(is_news)
-        .then(|| json!({"metadata": {"resourceVersion": resource_version}, "status": changed}))
+    difference.changed.keys().any(is_news).then(|| difference.patch(resource_version))
 }
 
 /// The first few, and how many more there are.
@@ -306,6 +291,7 @@ fn duration(time: Duration) -> String {
 mod tests {
     use super::super::prune::Verdict;
     use super::*;
+    use serde_json::json;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()

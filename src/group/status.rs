@@ -8,12 +8,13 @@
 use k8s_openapi::jiff::Timestamp;
 use mcp_hangar_api::shape::STATUS_ITEMS;
 use mcp_hangar_api::v1beta1::group::{GroupMember, MCPProviderGroupStatus};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::conditions::{Facts, conditions};
 use super::health::Policy;
 use super::member::Member;
 use super::selector::Selector;
+use crate::difference::Difference;
 
 /// Bytes of JSON that the list of members may take: etcd takes 1.5 MiB for a whole object.
 pub const MOST_BYTES: usize = 1_000_000;
@@ -108,16 +109,7 @@ pub fn patch(
     if !is_news(old, new) {
         return None;
     }
-    let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
-        (serde_json::to_value(old), serde_json::to_value(new))
-    else {
-        return None;
-    };
-    let gone = old.keys().filter(|name| !new.contains_key(*name)).map(|name| (name.clone(), Value::Null));
-    let gone: Vec<_> = gone.collect();
-    let differs = new.into_iter().filter(|(name, value)| old.get(name) != Some(value));
-    let changed: Map<String, Value> = differs.chain(gone).collect();
-    Some(json!({"metadata": {"resourceVersion": resource_version}, "status": changed}))
+    Some(Difference::between(old, new)?.patch(resource_version))
 }
 
 /// Whether more differs than when members were probed.

@@ -186,7 +186,8 @@ fn every_field_of_health_and_sleep_does_what_its_row_says() {
     }
 }
 
-fn leaves(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+/// Adds the leaves of a schema below a path; what is taken as a whole is one.
+pub(crate) fn leaves(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
     let properties = schema["properties"].as_object().filter(|_| !WHOLE.contains(&path));
     if let Some(properties) = properties {
         for (name, inner) in properties {

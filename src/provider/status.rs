@@ -14,6 +14,7 @@ use super::conditions::{Facts, conditions};
 use super::fetch::Seen;
 use super::probe::Offer;
 use super::state::State;
+use crate::difference::Difference;
 
 /// Everything that a status is made from.
 pub(super) struct About<'a> {
@@ -118,20 +119,8 @@ pub(super) fn patch(
     resource_version: &str,
     enough: u32,
 ) -> Option<Value> {
-    let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
-        (serde_json::to_value(old), serde_json::to_value(new))
-    else {
-        return None;
-    };
-    let mut changed = Map::new();
-    for (name, value) in &new {
-        if old.get(name) != Some(value) {
-            changed.insert(name.clone(), value.clone());
-        }
-    }
-    for name in old.keys().filter(|name| !new.contains_key(*name)) {
-        changed.insert(name.clone(), Value::Null);
-    }
+    let difference = Difference::between(old, new)?;
+    let Difference { old, new, changed } = &difference;
     let is_in = |state| new.get("state") == Some(&json!(state));
     let is_starting = is_in(ProviderState::Initializing);
     let is_well = is_in(ProviderState::Ready);
@@ -142,14 +131,11 @@ pub(super) fn patch(
         "lastActivityAt" => old.get(name).is_none(),
         "consecutiveFailures" => {
             let count = |of: &Map<String, Value>| of.get(name).and_then(Value::as_u64).unwrap_or(0);
-            count(&old).min(enough.into()) != count(&new).min(enough.into())
+            count(old).min(enough.into()) != count(new).min(enough.into())
         }
         _ => true,
     };
-    if !changed.keys().any(|name| is_news(name)) {
-        return None;
-    }
-    Some(json!({"metadata": {"resourceVersion": resource_version}, "status": changed}))
+    changed.keys().any(|name| is_news(name)).then(|| difference.patch(resource_version))
 }
 
 #[cfg(test)]
