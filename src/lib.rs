@@ -24,6 +24,7 @@ pub mod permissions;
 pub mod provider;
 pub mod retry;
 pub mod run;
+mod stored;
 pub mod trust;
 pub mod version;
 pub mod words;

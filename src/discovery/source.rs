@@ -7,13 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use kube::api::DynamicObject;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use mcp_hangar_api::v1beta1::discovery::{
     DiscoveryMode, DiscoveryType, MCPDiscoverySourceSpec, MCPDiscoverySourceStatus, Protocol,
     ProviderTemplate,
 };
-use mcp_hangar_api::{FINALIZER, annotation::discovered, duration};
+use mcp_hangar_api::{annotation::discovered, duration};
 use mcp_hangar_webhooks::json::Json;
 use mcp_hangar_webhooks::kind::{Kind, Version};
 use mcp_hangar_webhooks::policy::{ImageDigestPolicy, Policy};
@@ -21,23 +20,10 @@ use mcp_hangar_webhooks::validation::pattern::Pattern;
 use mcp_hangar_webhooks::validation::{Metadata, Subject, judge};
 
 use crate::group::selector::Selector;
-use crate::provider::Key;
+use crate::stored::Stored;
 
 /// A source as it is stored.
-#[derive(Clone, Debug)]
-pub(crate) struct Source {
-    pub(crate) key: Key,
-    pub(crate) uid: String,
-    pub(crate) generation: i64,
-    pub(crate) resource_version: String,
-    /// It is being deleted.
-    pub(crate) is_going: bool,
-    pub(crate) has_finalizer: bool,
-    pub(crate) annotations: BTreeMap<String, String>,
-    /// Its spec as JSON.
-    pub(crate) spec: Box<str>,
-    pub(crate) status: MCPDiscoverySourceStatus,
-}
+pub(crate) type Source = Stored<MCPDiscoverySourceStatus>;
 
 /// What a spec says.
 #[derive(Clone, Debug)]
@@ -146,27 +132,6 @@ impl Source {
     pub(crate) fn wishes_other_than(&self, old: &Self) -> bool {
         (&self.uid, self.generation, self.is_going, self.has_finalizer)
             != (&old.uid, old.generation, old.is_going, old.has_finalizer)
-    }
-
-    /// Takes what counts from an object as it came.
-    pub(crate) fn of(key: Key, object: DynamicObject) -> Self {
-        let DynamicObject { types: _, metadata, mut data } = object;
-        let ObjectMeta {
-            uid, generation, resource_version, deletion_timestamp, annotations, finalizers, ..
-        } = metadata;
-        let status = data.get_mut("status").map(serde_json::Value::take).unwrap_or_default();
-        let spec = data.get("spec").map_or_else(|| "null".to_owned(), ToString::to_string);
-        Self {
-            key,
-            uid: uid.unwrap_or_default(),
-            generation: generation.unwrap_or_default(),
-            resource_version: resource_version.unwrap_or_default(),
-            is_going: deletion_timestamp.is_some(),
-            has_finalizer: finalizers.iter().flatten().any(|name| name == FINALIZER),
-            annotations: annotations.unwrap_or_default(),
-            spec: spec.into_boxed_str(),
-            status: serde_json::from_value(status).unwrap_or_default(),
-        }
     }
 
     /// What it says, or which field breaks a rule and how to mend it.
@@ -293,6 +258,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::provider::Key;
 
     fn source(spec: &Value) -> Source {
         let object = json!({"apiVersion": "mcp-hangar.io/v1beta1", "kind": "MCPDiscoverySource", "spec": spec,
